@@ -1,0 +1,14 @@
+//! L3: everything that touches the world. One file per kind of thing touched.
+
+pub mod channel;
+pub mod config;
+pub mod odb;
+pub mod os;
+pub mod pktio;
+pub mod process;
+pub mod refspec;
+pub mod repo;
+pub mod run;
+pub mod seed;
+pub mod state;
+pub mod watch;

@@ -1,0 +1,139 @@
+//! What depends on the operating system: signals, process groups, poll. Nothing else in the crate does.
+//!
+//! Written for Linux and other Unix systems; a port to Windows replaces this file.
+
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// Makes `command` the leader of a process group of its own, so that [`kill_group`] reaches what it starts, and a
+/// Ctrl-C at the terminal does not.
+pub fn own_group(command: &mut Command) {
+    command.process_group(0);
+}
+
+/// Kills a process group that [`own_group`] made, by the process id of its leader.
+pub fn kill_group(leader: u32) {
+    if let Some(pid) = pid(leader) {
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// Kills one child.
+pub fn kill(child: &Child) {
+    if let Some(pid) = pid(child.id()) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+fn pid(id: u32) -> Option<Pid> {
+    i32::try_from(id).ok().and_then(Pid::from_raw)
+}
+
+/// Returns the exit code of a shell for `status`: 128 + signal for a process that a signal ended.
+pub fn exit_code(status: ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+/// Makes a file readable for everyone and writable for nobody, as git's packs are.
+pub fn make_world_readable(permissions: &mut std::fs::Permissions) {
+    use std::os::unix::fs::PermissionsExt;
+    permissions.set_mode(0o444);
+}
+
+/// Makes a file readable for everyone and writable for its owner.
+pub fn make_readable(permissions: &mut std::fs::Permissions) {
+    use std::os::unix::fs::PermissionsExt;
+    permissions.set_mode(0o644);
+}
+
+/// Waits until nobody holds the reading end of the pipe `writer` any more; at most `limit`. Returns whether that is so.
+///
+/// Source: poll(2), POLLERR: "also set for a file descriptor referring to the write end of a pipe when the read end
+/// has been closed".
+pub fn wait_reader_gone(writer: &impl AsFd, limit: Duration) -> bool {
+    let until = Instant::now() + limit;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(writer, PollFlags::empty())];
+        let timeout = Timespec { tv_sec: left.as_secs().min(3600) as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) => {}
+            Ok(_) => return fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+        if left.is_zero() {
+            return false;
+        }
+    }
+}
+
+/// Returns a flag that SIGINT sets from now on, instead of ending this process.
+pub fn on_interrupt() -> std::sync::Arc<std::sync::atomic::AtomicBool> {
+    let flag = std::sync::Arc::default();
+    if let Err(err) = signal_hook::flag::register(signal_hook::consts::SIGINT, std::sync::Arc::clone(&flag)) {
+        tracing::debug!(%err, "cannot watch SIGINT");
+    }
+    flag
+}
+
+type Cleanup = Box<dyn Fn() + Send>;
+static CLEANUPS: Mutex<Vec<(u64, Cleanup)>> = Mutex::new(Vec::new());
+
+/// Something that is undone when a signal ends the process. Dropping it calls the undoing off.
+pub struct OnSignal(u64);
+
+impl OnSignal {
+    /// Has `cleanup` run when SIGINT, SIGTERM or SIGHUP ends the process.
+    pub fn run(cleanup: impl Fn() + Send + 'static) -> Self {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(watch_signals);
+        let id = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if let Ok(mut cleanups) = CLEANUPS.lock() {
+            cleanups.push((id, Box::new(cleanup)));
+        }
+        OnSignal(id)
+    }
+}
+
+impl Drop for OnSignal {
+    fn drop(&mut self) {
+        if let Ok(mut cleanups) = CLEANUPS.lock() {
+            cleanups.retain(|(id, _)| *id != self.0);
+        }
+    }
+}
+
+fn watch_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]) else { return };
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            if let Ok(cleanups) = CLEANUPS.lock() {
+                cleanups.iter().rev().for_each(|(_, cleanup)| cleanup());
+            }
+            let _ = signal_hook::low_level::emulate_default_handler(signal);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_a_closed_reader() {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        assert!(!wait_reader_gone(&writer, Duration::from_millis(10)));
+        drop(reader);
+        assert!(wait_reader_gone(&writer, Duration::from_secs(5)));
+    }
+}

@@ -1,0 +1,93 @@
+//! gix's progress tree, reduced to the numbers that people are shown.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use gix::progress::{Id, MessageLevel, Step, StepShared, UNKNOWN, Unit};
+
+/// The numbers. gix counts some of them past its own trait, in the shared counter that it asks for.
+#[derive(Debug, Default)]
+pub struct Numbers {
+    /// Objects received.
+    pub received: StepShared,
+    /// Objects announced.
+    pub total: AtomicUsize,
+    /// Objects resolved.
+    pub resolved: StepShared,
+}
+
+/// A node of the tree.
+pub struct Meter {
+    numbers: Arc<Numbers>,
+    id: Id,
+    step: StepShared,
+}
+
+impl Meter {
+    /// Returns the root of a tree that counts into `numbers`.
+    pub fn root(numbers: Arc<Numbers>) -> Self {
+        Self::node(numbers, UNKNOWN)
+    }
+
+    /// The names are those of `gix_pack::index::write::ProgressId`.
+    fn node(numbers: Arc<Numbers>, id: Id) -> Self {
+        let step = match &id {
+            b"IWIO" => Arc::clone(&numbers.received),
+            b"IWRO" => Arc::clone(&numbers.resolved),
+            _ => StepShared::default(),
+        };
+        Meter { numbers, id, step }
+    }
+}
+
+impl gix::Count for Meter {
+    fn set(&self, step: Step) {
+        self.step.store(step, Relaxed);
+    }
+
+    fn step(&self) -> Step {
+        self.step.load(Relaxed)
+    }
+
+    fn inc_by(&self, step: Step) {
+        self.step.fetch_add(step, Relaxed);
+    }
+
+    fn counter(&self) -> StepShared {
+        Arc::clone(&self.step)
+    }
+}
+
+impl gix::Progress for Meter {
+    fn init(&mut self, max: Option<Step>, _unit: Option<Unit>) {
+        if self.id == *b"IWIO" {
+            self.numbers.total.store(max.unwrap_or(0), Relaxed);
+        }
+    }
+
+    fn set_name(&mut self, _name: String) {}
+
+    fn name(&self) -> Option<String> {
+        None
+    }
+
+    fn id(&self) -> Id {
+        self.id
+    }
+
+    fn message(&self, _level: MessageLevel, message: String) {
+        tracing::trace!(message, "gix");
+    }
+}
+
+impl gix::NestedProgress for Meter {
+    type SubProgress = Meter;
+
+    fn add_child(&mut self, name: impl Into<String>) -> Meter {
+        self.add_child_with_id(name, UNKNOWN)
+    }
+
+    fn add_child_with_id(&mut self, _name: impl Into<String>, id: Id) -> Meter {
+        Self::node(Arc::clone(&self.numbers), id)
+    }
+}

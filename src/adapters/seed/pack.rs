@@ -1,0 +1,104 @@
+//! A pack from a stream into a quarantine, indexed.
+//!
+//! gix-pack does it, as it is more than twice as fast as `git index-pack` (DESIGN 4). It holds an entry of about
+//! 100 bytes an object in memory and checks no object's syntax, so `git index-pack` does it where there are very many
+//! objects, and where `fetch.fsckObjects` asks for those checks.
+
+use std::io::{BufRead, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::meter::{Meter, Numbers};
+use super::quarantine::Quarantine;
+use crate::adapters::config::Config;
+use crate::adapters::process;
+use crate::adapters::repo::Repo;
+use crate::values::{Error, Kind, Result};
+
+/// From this many objects on `git index-pack` is used: gix would hold more than about 1 GiB.
+const MANY_OBJECTS: u32 = 8_000_000;
+/// No single object may take more memory than this in gix; `git` streams such blobs, and a hostile size costs nothing.
+pub(super) const ALLOC_LIMIT: usize = 1 << 31;
+
+/// How and where to index.
+pub struct Indexing<'a> {
+    /// The repository.
+    pub repo: &'a Repo,
+    /// Where the pack goes.
+    pub quarantine: &'a Quarantine,
+    /// For progress.
+    pub numbers: Arc<Numbers>,
+    /// `--strict=…` for `git index-pack`, where objects shall be checked.
+    pub strict: Option<String>,
+}
+
+impl Indexing<'_> {
+    /// Reads a pack to its end, and leaves it and its index in the quarantine. Returns how many objects it holds.
+    pub(super) fn run(
+        &self,
+        reader: &mut dyn BufRead,
+        thin: Option<gix::odb::Handle>,
+        stop: &AtomicBool,
+    ) -> Result<u64> {
+        let mut header = [0; 12];
+        reader.read_exact(&mut header).map_err(Error::doing(Kind::Proof, "it broke off before the pack"))?;
+        let objects = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+        let mut whole = header.chain(reader);
+        if self.strict.is_some() || objects >= MANY_OBJECTS {
+            return self.by_git(&mut whole).map(|()| u64::from(objects));
+        }
+        let options =
+            gix::odb::pack::bundle::write::Options { alloc_limit_bytes: Some(ALLOC_LIMIT), ..Default::default() };
+        let outcome = gix::odb::pack::Bundle::write_to_directory(
+            &mut whole,
+            Some(&self.quarantine.packs()),
+            &mut Meter::root(Arc::clone(&self.numbers)),
+            stop,
+            thin,
+            self.repo.hash,
+            options,
+        )
+        .map_err(|err| Error::new(Kind::Proof, format!("its pack is damaged: {}", err.probable_cause())))?;
+        if let Some(keep) = outcome.keep_path {
+            let _ = std::fs::remove_file(keep);
+        }
+        Ok(u64::from(outcome.index.num_objects))
+    }
+
+    fn by_git(&self, pack: &mut dyn Read) -> Result<()> {
+        let mut command = process::git(["index-pack", "--stdin", "--fix-thin"]);
+        command.args(&self.strict);
+        self.repo.with_quarantine(&mut command, self.quarantine.path());
+        let mut pack = Told { inner: pack, numbers: &self.numbers };
+        process::fed(&mut command, &mut pack).map_err(|err| Error::new(Kind::Proof, err.message))
+    }
+}
+
+/// Counts the pack as being resolved once it is here: from then on nothing is expected from the mirror.
+struct Told<'a> {
+    inner: &'a mut dyn Read,
+    numbers: &'a Numbers,
+}
+
+impl Read for Told<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        if n == 0 {
+            self.numbers.resolved.store(1, Relaxed);
+        }
+        Ok(n)
+    }
+}
+
+/// Returns the `--strict=…` that git-fetch(1) would give to `git index-pack`; `None` where no check is asked for.
+///
+/// Source: `fetch.fsckObjects`, `fetch.fsck.<msg-id>`, `fetch.fsck.skipList` in git-config(1).
+pub fn strict_option(config: &Config) -> Option<String> {
+    if !config.bool("fetch.fsckobjects").or_else(|| config.bool("transfer.fsckobjects")).unwrap_or(false) {
+        return None;
+    }
+    let items: Vec<String> =
+        config.under("fetch.fsck.").map(|(id, value)| format!("{id}={}", PathBuf::from(value).display())).collect();
+    Some(if items.is_empty() { "--strict".into() } else { format!("--strict={}", items.join(",")) })
+}

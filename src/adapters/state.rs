@@ -1,0 +1,89 @@
+//! What happened with each mirror last time: `<common dir>/mirror-fetch/state.toml`.
+//!
+//! Not configuration: it may be deleted at any time, and a damaged file counts as none. It is replaced by rename, under
+//! a lock; who cannot get the lock at once leaves the file as it is. No URL is stored, only the name in `refs/mirror/`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use super::repo::Repo;
+use crate::values::RefSpace;
+
+/// What came of a mirror when it was last asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last {
+    /// When, in seconds since 1970.
+    pub time: u64,
+    /// `ok`, or why it was left.
+    pub result: String,
+    /// Bytes that it gave.
+    pub bytes: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct File {
+    #[serde(default)]
+    mirror: BTreeMap<String, Last>,
+}
+
+fn path(repo: &Repo) -> PathBuf {
+    repo.common_dir.join("mirror-fetch").join("state.toml")
+}
+
+fn load(repo: &Repo) -> File {
+    std::fs::read_to_string(path(repo)).ok().and_then(|text| toml::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// Returns what came of the mirror with that name space.
+pub fn last(repo: &Repo, space: &RefSpace) -> Option<Last> {
+    load(repo).mirror.remove(space.name())
+}
+
+/// Notes what came of a mirror. A failure to note it is only logged: it must not fail a fetch.
+pub fn note(repo: &Repo, space: &RefSpace, result: &str, bytes: u64) {
+    if let Err(err) = try_note(repo, space, result, bytes) {
+        tracing::debug!(%err, "cannot note a mirror's result");
+    }
+}
+
+fn try_note(repo: &Repo, space: &RefSpace, result: &str, bytes: u64) -> std::io::Result<()> {
+    let path = path(repo);
+    let dir = path.parent().unwrap_or(&repo.common_dir);
+    std::fs::create_dir_all(dir)?;
+    let lock = std::fs::File::create(dir.join("lock"))?;
+    lock.try_lock()?;
+    let mut file = load(repo);
+    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    file.mirror.insert(space.name().to_owned(), Last { time, result: result.to_owned(), bytes });
+    let text = toml::to_string(&file).map_err(std::io::Error::other)?;
+    let mut new = tempfile::Builder::new().prefix("state.").tempfile_in(dir)?;
+    new.write_all(text.as_bytes())?;
+    new.persist(&path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::GitUrl;
+
+    #[test]
+    fn keeps_the_last_result_and_survives_damage() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let repo = Repo { common_dir: dir.path().into(), objects: dir.path().into(), hash: gix::hash::Kind::Sha1 };
+        let space = RefSpace::of(&GitUrl::parse("https://h/a").expect("a URL"));
+        assert_eq!(last(&repo, &space), None);
+        note(&repo, &space, "silent", 1);
+        note(&repo, &space, "ok", 2);
+        let got = last(&repo, &space).expect("noted");
+        assert_eq!((got.result.as_str(), got.bytes), ("ok", 2));
+        std::fs::write(path(&repo), "damaged = [").expect("write");
+        assert_eq!(last(&repo, &space), None);
+        note(&repo, &space, "ok", 3);
+        assert_eq!(last(&repo, &space).map(|l| l.bytes), Some(3));
+    }
+}

@@ -1,0 +1,150 @@
+//! Watches over a mirror's channel: whoever is silent or slow is cut off.
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::channel::{Channel, Killer};
+use super::os::OnSignal;
+use crate::decide::limits::{Flow, Limits};
+
+/// What the watcher and the streams share.
+#[derive(Debug)]
+struct Shared {
+    started: Instant,
+    bytes: AtomicU64,
+    last_ms: AtomicU64,
+    paused: AtomicBool,
+    touched: AtomicBool,
+    ended: AtomicBool,
+    verdict: Mutex<Option<String>>,
+}
+
+/// Watches one channel until it is dropped.
+pub struct Watch {
+    shared: Arc<Shared>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    _on_signal: OnSignal,
+}
+
+impl Watch {
+    /// Wraps the channel's reader, and begins to watch.
+    pub fn over(channel: &mut Channel, limits: Limits) -> Self {
+        let shared = Arc::new(Shared {
+            started: Instant::now(),
+            bytes: AtomicU64::new(0),
+            last_ms: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            verdict: Mutex::new(None),
+        });
+        let inner = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
+        channel.reader = Box::new(Tap { inner, shared: Arc::clone(&shared) });
+        let (killer, on_signal) = (channel.killer(), channel.killer());
+        let thread = std::thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || watch(&shared, &limits, &killer)
+        });
+        Watch { shared, thread: Some(thread), _on_signal: OnSignal::run(move || on_signal.kill()) }
+    }
+
+    /// Returns how many bytes have been read.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Relaxed)
+    }
+
+    /// Stops the clocks while nothing is expected from the mirror, or starts them anew.
+    pub fn pause(&self, paused: bool) {
+        self.shared.last_ms.store(self.shared.elapsed_ms(), Relaxed);
+        self.shared.paused.store(paused, Relaxed);
+    }
+
+    /// Starts the clocks anew: nothing is expected from the mirror just now.
+    pub fn touch(&self) {
+        self.shared.last_ms.store(self.shared.elapsed_ms(), Relaxed);
+        self.shared.touched.store(true, Relaxed);
+    }
+
+    /// Returns why the channel was cut off, if it was.
+    pub fn verdict(&self) -> Option<String> {
+        self.shared.verdict.lock().ok()?.clone()
+    }
+
+    /// Returns a function that tells the bytes read so far and the time since the start.
+    pub fn meter(&self) -> impl Fn() -> (u64, Duration) + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || (shared.bytes.load(Relaxed), shared.started.elapsed())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn watch(shared: &Shared, limits: &Limits, killer: &Killer) {
+    let mut flow = Flow::default();
+    loop {
+        std::thread::park_timeout(Duration::from_millis(50));
+        if shared.ended.load(Relaxed) {
+            return;
+        }
+        if shared.touched.swap(false, Relaxed) {
+            flow = Flow::default();
+        }
+        let verdict = if shared.paused.load(Relaxed) {
+            flow = Flow::default();
+            None
+        } else {
+            let last = Duration::from_millis(shared.last_ms.load(Relaxed));
+            flow.judge(limits, shared.started.elapsed(), last, shared.bytes.load(Relaxed))
+        };
+        if let Some(verdict) = verdict {
+            if let Ok(mut slot) = shared.verdict.lock() {
+                *slot = Some(verdict);
+            }
+            killer.kill();
+            return;
+        }
+    }
+}
+
+struct Tap {
+    inner: Box<dyn Read + Send>,
+    shared: Arc<Shared>,
+}
+
+impl Read for Tap {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.shared.bytes.fetch_add(n as u64, Relaxed);
+        self.shared.last_ms.store(self.shared.elapsed_ms(), Relaxed);
+        Ok(n)
+    }
+}
+
+/// A writer that is closed where it is shared: for gix, which keeps its writer.
+pub struct Held(pub Option<Box<dyn Write + Send>>);
+
+impl Write for Held {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        self.0.as_mut().map_or(Ok(buf.len()), |w| w.write(buf))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.as_mut().map_or(Ok(()), |w| w.flush())
+    }
+}

@@ -1,0 +1,191 @@
+//! `git mirror <command>`.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use super::stderr::size;
+use crate::adapters::config::Config;
+use crate::usecases::manage::{self, Prefer, Row};
+use crate::usecases::{demo, man};
+use crate::values::Result;
+
+/// Manage the mirrors of git remotes
+#[derive(Debug, Parser)]
+#[command(name = "git mirror", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "See git-mirror(1) for the configuration, git-mirror-fetch(1) for fetching.")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show mirrors: URL, where it comes from, where its refs are kept, what came of it last time
+    List {
+        /// Only these remotes
+        remotes: Vec<String>,
+    },
+    /// Add mirrors to a remote
+    Add {
+        /// The remote
+        remote: String,
+        /// URLs of mirrors, the first choice first
+        #[arg(required = true)]
+        url: Vec<String>,
+    },
+    /// Remove a mirror from a remote
+    Remove {
+        /// The remote
+        remote: String,
+        /// Its URL or host
+        mirror: String,
+    },
+    /// Choose which mirrors go first, or whether any is used
+    Prefer {
+        /// The remote
+        remote: String,
+        /// URLs or hosts of its mirrors, the first choice first
+        #[arg(required_unless_present_any = ["always", "never", "unset"])]
+        mirrors: Vec<String>,
+        /// Go mirror-first, with mirrors that the server listed as well
+        #[arg(long, conflicts_with_all = ["mirrors", "never", "unset"])]
+        always: bool,
+        /// Use no mirror
+        #[arg(long, conflicts_with_all = ["mirrors", "unset"])]
+        never: bool,
+        /// Forget what was said before
+        #[arg(long, conflicts_with = "mirrors")]
+        unset: bool,
+    },
+    /// Have plain git use the helper: vcs = mirror for remotes of this repository
+    Enable {
+        /// For the remote `origin` of all your repositories; the arguments are then URL prefixes
+        #[arg(long)]
+        global: bool,
+        /// The remotes (default: the one that `git fetch` uses), or with --global URL prefixes (default: any)
+        #[arg(value_name = "REMOTE|PREFIX")]
+        which: Vec<String>,
+    },
+    /// Undo enable
+    Disable {
+        /// For all your repositories
+        #[arg(long, conflicts_with = "remotes")]
+        global: bool,
+        /// The remotes (default: the one that `git fetch` uses)
+        remotes: Vec<String>,
+    },
+    /// Clone and fetch for real, from servers on loopback, and show who sent what
+    Demo,
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Install the man pages, so that `git mirror-fetch --help` finds them
+    InstallMan {
+        /// The folder that holds man1 (default: $XDG_DATA_HOME/man, or ~/.local/share/man)
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Runs the command; returns the exit code.
+pub fn main() -> i32 {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(err) => return super::usage(&err),
+    };
+    match run(args.command) {
+        Ok(()) => 0,
+        Err(err) => super::fail(&err),
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::List { remotes } => {
+            print(&manage::list(&Config::load()?, &remotes)?);
+            Ok(())
+        }
+        Command::Add { remote, url } => manage::add(&Config::load()?, &remote, &url),
+        Command::Remove { remote, mirror } => manage::remove(&Config::load()?, &remote, &mirror),
+        Command::Prefer { remote, mirrors, always, never, unset } => {
+            let what = match (always, never, unset) {
+                (true, ..) => Prefer::Always,
+                (_, true, _) => Prefer::Never,
+                (.., true) => Prefer::Unset,
+                _ => Prefer::Named(mirrors),
+            };
+            manage::prefer(&Config::load()?, &remote, &what)
+        }
+        Command::Enable { global: true, which } => {
+            let file = manage::switch_global(true, &which)?;
+            println!("'origin' uses mirrors in all your repositories that have such a remote ({})", file.display());
+            Ok(())
+        }
+        Command::Disable { global: true, .. } => manage::switch_global(false, &[]).map(|_| ()),
+        Command::Enable { which, .. } => {
+            let remotes = manage::switch(&Config::load()?, true, &which)?;
+            remotes.iter().for_each(|remote| println!("'{remote}' uses mirrors"));
+            Ok(())
+        }
+        Command::Disable { remotes, .. } => {
+            let remotes = manage::switch(&Config::load()?, false, &remotes)?;
+            remotes.iter().for_each(|remote| println!("'{remote}' uses no mirrors"));
+            Ok(())
+        }
+        Command::Demo => {
+            let program = std::env::current_exe().map_err(|err| {
+                crate::values::Error::new(crate::values::Kind::Local, format!("cannot find this program: {err}"))
+            })?;
+            demo::run(&program, &mut |line| println!("{line}"))
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "git-mirror", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::InstallMan { dir } => {
+            let dir = man::install(dir)?;
+            println!("man pages are in {}", dir.display());
+            Ok(())
+        }
+    }
+}
+
+/// Prints rows in columns.
+fn print(rows: &[Row]) {
+    let cells: Vec<[String; 5]> = rows.iter().map(cells).collect();
+    let width = |at: usize| cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..5).map(width).collect();
+    for row in &cells {
+        let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
+        println!("{}", line.trim_end());
+    }
+}
+
+fn cells(row: &Row) -> [String; 5] {
+    let (origin, space, last) = match &row.usable {
+        Ok((origin, space)) => {
+            let last = row.last.as_ref().map_or_else(
+                || "never asked".into(),
+                |last| match last.result.as_str() {
+                    "ok" => format!("ok {} ago, {}", ago(last.time), size(last.bytes)),
+                    why => format!("left {} ago: {why}", ago(last.time)),
+                },
+            );
+            ((*origin).to_owned(), format!("refs/mirror/{}/", space.name()), last)
+        }
+        Err(why) => ("-".into(), "-".into(), format!("not used: {why}")),
+    };
+    [row.remote.clone(), row.url.clone(), origin, space, last]
+}
+
+fn ago(time: u64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    match now.saturating_sub(time) {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86400),
+    }
+}

@@ -1,0 +1,87 @@
+//! `git mirror-fetch`: a few options of its own, everything else is `git fetch`'s.
+
+use clap::Parser;
+
+use crate::usecases::mirror_fetch::{self, Order};
+
+/// Fetch from a near mirror first; canonical verifies, completes, and names the refs
+///
+/// Takes every argument of `git fetch` as well, and hands it on.
+#[derive(Debug, Parser)]
+#[command(name = "git mirror-fetch", version, max_term_width = 100)]
+#[command(override_usage = "git mirror-fetch [<options>] [<any git fetch arguments>]")]
+pub struct Args {
+    /// Use this mirror, before all others (may be repeated)
+    #[arg(long, value_name = "url")]
+    mirror_url: Vec<String>,
+    /// Go mirror-first whatever the configuration says; to this mirror before others, by URL or host
+    #[arg(long, value_name = "host", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    prefer_mirror: Vec<String>,
+    /// Use no mirror: plain `git fetch`
+    #[arg(long)]
+    no_use_mirror: bool,
+    /// Fill refs/mirror/<host>/ from a mirror; do not contact canonical, move no other ref
+    #[arg(long)]
+    mirror_only: bool,
+    /// Fill refs/mirror/<host>/ from a mirror as --mirror-only does, then fetch as usual
+    #[arg(long, conflicts_with = "mirror_only")]
+    seed: bool,
+}
+
+/// Runs the command; returns the exit code.
+pub fn main() -> i32 {
+    let (ours, fetch) = split(std::env::args().skip(1));
+    let args = match Args::try_parse_from(std::iter::once("git-mirror-fetch".to_owned()).chain(ours)) {
+        Ok(args) => args,
+        Err(err) => return super::usage(&err),
+    };
+    let mut prefer = args.prefer_mirror;
+    if args.no_use_mirror {
+        prefer = vec!["false".into()];
+    }
+    let order = Order { mirror_urls: args.mirror_url, prefer, mirror_only: args.mirror_only, seed: args.seed, fetch };
+    let report = super::stderr::Stderr::default();
+    mirror_fetch::run(&order, &report).unwrap_or_else(|err| super::fail(&err))
+}
+
+/// Returns our own arguments, and git's.
+fn split(args: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut args = args.peekable();
+    while let Some(arg) = args.next() {
+        let name = arg.split('=').next().unwrap_or_default();
+        match name {
+            "--" => {
+                theirs.push(arg);
+                theirs.extend(args.by_ref());
+            }
+            "--mirror-url" if arg == "--mirror-url" => {
+                ours.push(arg);
+                ours.extend(args.next());
+            }
+            "--mirror-url" | "--prefer-mirror" | "--no-use-mirror" | "--mirror-only" | "--seed" | "-h" | "--help"
+            | "--version" | "-V" => ours.push(arg),
+            _ => theirs.push(arg),
+        }
+    }
+    (ours, theirs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits() {
+        let words = |line: &str| -> Vec<String> { line.split_whitespace().map(Into::into).collect() };
+        for (line, ours, theirs) in [
+            ("--prune origin --mirror-url u main", "--mirror-url u", "--prune origin main"),
+            ("--mirror-url=u -p", "--mirror-url=u", "-p"),
+            ("--prefer-mirror origin", "--prefer-mirror", "origin"),
+            ("--prefer-mirror=h --mirror-only", "--prefer-mirror=h --mirror-only", ""),
+            ("-- --seed", "", "-- --seed"),
+        ] {
+            assert_eq!(split(words(line).into_iter()), (words(ours), words(theirs)), "{line}");
+        }
+    }
+}

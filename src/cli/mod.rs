@@ -1,0 +1,41 @@
+//! L5: the command lines, what people see on stderr, and the log. Only this layer prints.
+
+#![allow(rustdoc::invalid_html_tags)] // clap takes help texts from doc comments: `<host>` is meant
+
+pub mod git_mirror;
+mod mirror_fetch;
+mod remote_helper;
+pub mod stderr;
+mod trace;
+
+use crate::values::{Error, Kind};
+
+/// Runs the program that the executable is named after; `git-mirror` where it has another name. Returns the exit code.
+pub fn main() -> i32 {
+    trace::init();
+    let name = std::env::args_os().next().unwrap_or_default();
+    match std::path::Path::new(&name).file_stem().and_then(|stem| stem.to_str()) {
+        Some("git-remote-mirror") => remote_helper::main(),
+        Some("git-mirror-fetch") => mirror_fetch::main(),
+        _ => git_mirror::main(),
+    }
+}
+
+/// Prints an error in git's manner, and returns the exit code for it: 129 for usage, 128 otherwise, as git does.
+fn fail(err: &Error) -> i32 {
+    tracing::debug!(?err, "failed");
+    if err.kind == Kind::Told {
+        return 128;
+    }
+    eprintln!("fatal: {err}");
+    if let Some(hint) = &err.hint {
+        eprintln!("hint: {hint}");
+    }
+    if err.kind == Kind::Usage { 129 } else { 128 }
+}
+
+/// Prints what clap has to say: help and version to stdout with code 0, complaints to stderr with git's 129.
+fn usage(err: &clap::Error) -> i32 {
+    let _ = err.print();
+    if err.use_stderr() { 129 } else { 0 }
+}

@@ -1,0 +1,32 @@
+//! `git-remote-mirror`: started by git, not by people.
+
+use clap::Parser;
+
+use crate::usecases::helper::{self, Invocation};
+
+/// Remote helper that fetches from a near mirror first, and believes only the canonical server
+///
+/// git starts it for `mirror::<url>` and for remotes with `vcs = mirror`; see git-remote-mirror(1).
+#[derive(Debug, Parser)]
+#[command(name = "git-remote-mirror", version, max_term_width = 100)]
+struct Args {
+    /// The remote's name, or its URL where it has none
+    remote: String,
+    /// The URL of the canonical server; without it, <REMOTE> is the URL
+    url: Option<String>,
+}
+
+/// Runs the helper; returns the exit code.
+pub fn main() -> i32 {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(err) => return super::usage(&err),
+    };
+    let url = args.url.unwrap_or_else(|| args.remote.clone());
+    let invocation = Invocation { remote: args.remote, url };
+    let report = super::stderr::Stderr::default();
+    helper::run(invocation, std::io::stdin(), std::io::stdout(), &report).unwrap_or_else(|err| {
+        super::fail(&err);
+        128
+    })
+}

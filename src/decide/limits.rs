@@ -1,0 +1,87 @@
+//! How long a mirror may be silent or slow before it is left (DESIGN 6).
+//!
+//! git's servers send keep-alives every 5 s (`uploadpack.keepAlive`), so silence means trouble.
+
+use std::time::Duration;
+
+/// The limits for one mirror.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// For a TCP or ssh connection (`mirror.connectTimeout`).
+    pub connect: Duration,
+    /// From the start to the first byte (`mirror.responseTimeout`), after a connection is there.
+    pub first_byte: Duration,
+    /// Between two bytes (`mirror.idleTimeout`).
+    pub idle: Duration,
+    /// Fewer bytes a second than this (`mirror.lowSpeedLimit`) …
+    pub low_speed: u64,
+    /// … for this long (`mirror.lowSpeedTime`) is too slow.
+    pub low_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(10),
+            idle: Duration::from_secs(15),
+            low_speed: 1000,
+            low_time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What has been seen of one transfer.
+#[derive(Debug, Clone, Default)]
+pub struct Flow {
+    /// When the present window of slowness began, and the bytes until then.
+    window: Option<(Duration, u64)>,
+}
+
+impl Flow {
+    /// Returns why the mirror shall be left, if it shall.
+    ///
+    /// All times are since the start: `now`, and `last` for the last byte (or the last time that waiting began);
+    /// `bytes` have come in all.
+    pub fn judge(&mut self, limits: &Limits, now: Duration, last: Duration, bytes: u64) -> Option<String> {
+        let silent = now.saturating_sub(last);
+        if bytes == 0 && silent >= limits.first_byte {
+            return Some(format!("no answer for {} s", limits.first_byte.as_secs_f32()));
+        }
+        if bytes > 0 && silent >= limits.idle {
+            return Some(format!("silent for {} s", limits.idle.as_secs_f32()));
+        }
+        let (since, then) = *self.window.get_or_insert((now, bytes));
+        let elapsed = now.saturating_sub(since);
+        if elapsed >= limits.low_time {
+            let least = limits.low_speed.saturating_mul(limits.low_time.as_secs());
+            if bytes - then < least {
+                return Some(format!("less than {} B/s for {} s", limits.low_speed, limits.low_time.as_secs()));
+            }
+            self.window = Some((now, bytes));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(steps: &[(u64, u64, u64)]) -> Option<String> {
+        let mut flow = Flow::default();
+        let s = Duration::from_secs;
+        steps.iter().find_map(|(now, last, bytes)| flow.judge(&Limits::default(), s(*now), s(*last), *bytes))
+    }
+
+    #[test]
+    fn leaves_the_silent_and_the_slow() {
+        assert_eq!(run(&[(0, 0, 0), (9, 0, 0)]), None);
+        assert_eq!(run(&[(0, 0, 0), (10, 0, 0)]).as_deref(), Some("no answer for 10 s"));
+        assert_eq!(run(&[(5, 5, 10), (19, 5, 10)]), None);
+        assert_eq!(run(&[(5, 5, 10), (20, 5, 10)]).as_deref(), Some("silent for 15 s"));
+        assert_eq!(run(&[(0, 0, 0), (30, 30, 29_999)]).as_deref(), Some("less than 1000 B/s for 30 s"));
+        assert_eq!(run(&[(0, 0, 0), (30, 30, 30_000), (59, 59, 30_001)]), None);
+        assert!(run(&[(0, 0, 0), (30, 30, 30_000), (60, 60, 30_001)]).is_some());
+    }
+}

@@ -1,0 +1,9 @@
+//! L4: what the program is for. Each puts the layers below together; none prints.
+
+pub mod demo;
+pub mod helper;
+pub mod man;
+pub mod manage;
+pub mod mirror_fetch;
+pub mod relay;
+pub mod seeding;

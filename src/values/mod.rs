@@ -1,0 +1,13 @@
+//! L0: what the program speaks of. Plain values; no IO, no clock, no processes.
+
+pub mod error;
+pub mod mirror;
+pub mod refspace;
+pub mod report;
+pub mod url;
+
+pub use error::{Error, Kind, Result};
+pub use mirror::{Listed, Mirror, Origin};
+pub use refspace::RefSpace;
+pub use report::{Event, Report};
+pub use url::{GitUrl, Transport};

@@ -1,0 +1,219 @@
+//! The `fetch` command of protocol v2: reading git's request, adding to it, and answering it.
+//!
+//! What may be added, and why an `ACK` of ours must never reach git, is in `docs/architecture.md` ("Traps").
+
+use std::collections::HashSet;
+
+use gix::ObjectId;
+
+use super::Pkt;
+
+/// A request as git sent it, and what has been read in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchRequest {
+    packets: Vec<Pkt>,
+    /// The ids that git wants.
+    pub wants: Vec<ObjectId>,
+    /// The commits that git says it has.
+    pub haves: Vec<ObjectId>,
+    /// Whether git asks for the pack at once.
+    pub done: bool,
+    /// Whether annotated tags shall come with what they point to.
+    pub include_tag: bool,
+    /// Whether the request is one that objects from elsewhere may shorten. Those with `deepen*`, `shallow`, `filter`,
+    /// `want-ref`, `wait-for-done`, `packfile-uris` or `sideband-all` are not, nor is one with a line that is unknown.
+    pub plain: bool,
+}
+
+impl FetchRequest {
+    /// Returns whether `packets` is a `fetch` request.
+    pub fn is_fetch(packets: &[Pkt]) -> bool {
+        packets.first().is_some_and(|first| first.text() == b"command=fetch")
+    }
+
+    /// Reads a request: all packets up to and with its flush.
+    pub fn parse(packets: Vec<Pkt>) -> Self {
+        let mut request =
+            FetchRequest { packets, wants: vec![], haves: vec![], done: false, include_tag: false, plain: true };
+        let arguments = request.packets.iter().skip_while(|pkt| **pkt != Pkt::Delim).skip(1);
+        for pkt in arguments {
+            let text = String::from_utf8_lossy(pkt.text());
+            match text.split_once(' ') {
+                Some(("want", hex)) => match hex.parse() {
+                    Ok(oid) => request.wants.push(oid),
+                    Err(_) => request.plain = false,
+                },
+                Some(("have", hex)) => match hex.parse() {
+                    Ok(oid) => request.haves.push(oid),
+                    Err(_) => request.plain = false,
+                },
+                _ => match &*text {
+                    "done" => request.done = true,
+                    "include-tag" => request.include_tag = true,
+                    "thin-pack" | "no-progress" | "ofs-delta" | "" => {}
+                    _ => request.plain = false,
+                },
+            }
+        }
+        request
+    }
+
+    /// Returns the packets to send: git's own with `wants` and `haves` added to them (each once), in front of `done`.
+    pub fn with(&self, wants: &[ObjectId], haves: &[ObjectId]) -> Vec<Pkt> {
+        let known: HashSet<_> = self.wants.iter().chain(&self.haves).collect();
+        let extra = (wants.iter().filter(|id| !known.contains(id)).map(|id| Pkt::line(&format!("want {id}"))))
+            .chain(haves.iter().filter(|id| !known.contains(id)).map(|id| Pkt::line(&format!("have {id}"))));
+        let is_tail = |pkt: &Pkt| *pkt == Pkt::Flush || pkt.text() == b"done";
+        let tail = self.packets.iter().position(is_tail).unwrap_or(self.packets.len());
+        let (head, tail) = self.packets.split_at(tail);
+        head.iter().cloned().chain(extra).chain(tail.iter().cloned()).collect()
+    }
+
+    /// Returns the answer that sends a pack without objects, for a request whose wants are all here already.
+    pub fn empty_answer(&self, hash: gix::hash::Kind) -> Vec<Pkt> {
+        let mut out = Vec::new();
+        if !self.done {
+            out.extend([Pkt::line("acknowledgments"), Pkt::line("ready"), Pkt::Delim]);
+        }
+        let mut pack = vec![1];
+        pack.extend_from_slice(&empty_pack(hash));
+        out.extend([Pkt::line("packfile"), Pkt::Data(pack), Pkt::Flush]);
+        out
+    }
+}
+
+/// Returns a pack of version 2 with no objects (gitformat-pack(5)).
+fn empty_pack(hash: gix::hash::Kind) -> Vec<u8> {
+    let mut pack = b"PACK\0\0\0\x02\0\0\0\0".to_vec();
+    let mut hasher = gix::hash::hasher(hash);
+    hasher.update(&pack);
+    if let Ok(trailer) = hasher.try_finalize() {
+        pack.extend_from_slice(trailer.as_slice());
+    }
+    pack
+}
+
+/// Follows the answer to a `fetch` request and drops the `ACK`s of ids that git did not send.
+#[derive(Debug, Default)]
+pub struct AckFilter {
+    ours: HashSet<ObjectId>,
+    section: Section,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Section {
+    #[default]
+    Start,
+    Acknowledgments,
+    Other,
+    Pack,
+}
+
+impl AckFilter {
+    /// Returns a filter for the answer to a request to which `ours` was added.
+    pub fn new(ours: impl IntoIterator<Item = ObjectId>) -> Self {
+        AckFilter { ours: ours.into_iter().collect(), section: Section::Start }
+    }
+
+    /// Takes the next packet; returns whether it goes on to git.
+    pub fn passes(&mut self, pkt: &Pkt) -> bool {
+        match (&self.section, pkt) {
+            (_, Pkt::Delim) => self.section = Section::Start,
+            (Section::Start, Pkt::Data(_)) => {
+                self.section = match pkt.text() {
+                    b"acknowledgments" => Section::Acknowledgments,
+                    b"packfile" => Section::Pack,
+                    _ => Section::Other,
+                }
+            }
+            (Section::Acknowledgments, Pkt::Data(_)) => {
+                let id = pkt.text().strip_prefix(b"ACK ").and_then(|rest| ObjectId::from_hex(rest).ok());
+                return !id.is_some_and(|id| self.ours.contains(&id));
+            }
+            _ => {}
+        }
+        true
+    }
+
+    /// Returns whether the pack has begun: nothing but a flush is of interest from here on.
+    pub fn in_pack(&self) -> bool {
+        self.section == Section::Pack
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn request(lines: &[&str]) -> FetchRequest {
+        let mut packets = vec![Pkt::Data(b"command=fetch".to_vec()), Pkt::Data(b"agent=git/2".to_vec()), Pkt::Delim];
+        packets.extend(lines.iter().map(|line| Pkt::line(line)));
+        packets.push(Pkt::Flush);
+        assert!(FetchRequest::is_fetch(&packets));
+        FetchRequest::parse(packets)
+    }
+
+    #[test]
+    fn reads_a_request() {
+        let got =
+            request(&["thin-pack", "include-tag", "ofs-delta", &format!("want {A}"), &format!("have {B}"), "done"]);
+        assert_eq!((got.wants.len(), got.haves.len()), (1, 1));
+        assert!(got.done && got.include_tag && got.plain);
+        for other in [
+            "deepen 1",
+            "shallow aa",
+            "filter blob:none",
+            "want-ref refs/heads/x",
+            "wait-for-done",
+            "packfile-uris https",
+            "sideband-all",
+            "something-new",
+            "want zz",
+            "deepen-relative",
+        ] {
+            assert!(!request(&[other]).plain, "{other}");
+        }
+    }
+
+    #[test]
+    fn adds_in_front_of_done_and_only_what_is_new() {
+        let (a, b): (ObjectId, ObjectId) = (A.parse().expect("hex"), B.parse().expect("hex"));
+        let got = request(&[&format!("want {A}"), "done"]).with(&[a], &[a, b]);
+        let lines: Vec<_> = got.iter().map(|pkt| String::from_utf8_lossy(pkt.text()).into_owned()).collect();
+        assert_eq!(lines[3..], [format!("want {A}"), format!("have {B}"), "done".into(), String::new()]);
+        let got = request(&[&format!("want {A}")]).with(&[], &[b]);
+        assert_eq!(got[got.len() - 2].text(), format!("have {B}").as_bytes());
+    }
+
+    #[test]
+    fn answers_with_an_empty_pack() {
+        let got = request(&["done"]).empty_answer(gix::hash::Kind::Sha1);
+        assert_eq!(got[0], Pkt::line("packfile"));
+        // The name that git gives to such a pack.
+        let trailer = gix::ObjectId::from_hex(b"029d08823bd8a8eab510ad6ac75c823cfd3ed31e").expect("hex");
+        assert_eq!(&got[1].text()[13..], trailer.as_slice());
+        assert_eq!(request(&[]).empty_answer(gix::hash::Kind::Sha256).len(), 6);
+    }
+
+    #[test]
+    fn drops_only_our_acks() {
+        let mut filter = AckFilter::new([A.parse().expect("hex")]);
+        let answer = [
+            (Pkt::line("acknowledgments"), true),
+            (Pkt::line(&format!("ACK {A}")), false),
+            (Pkt::line(&format!("ACK {B}")), true),
+            (Pkt::line("ready"), true),
+            (Pkt::Delim, true),
+            (Pkt::line("packfile"), true),
+            (Pkt::Data(format!("\x01ACK {A}").into_bytes()), true),
+            (Pkt::Flush, true),
+        ];
+        for (pkt, passes) in answer {
+            assert_eq!(filter.passes(&pkt), passes, "{pkt:?}");
+        }
+        assert!(filter.in_pack());
+    }
+}
