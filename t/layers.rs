@@ -1,0 +1,326 @@
+//! Holds the layers: a lower one never names a higher one, and the lowest three
+//! never name what touches the world (sockets, files, processes, stdio, the clock).
+//!
+//! It reads the sources as text, without comments, literals and `#[cfg(test)]`
+//! modules, and looks at every path (`a::b::{c, d::e}`) in what is left.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folders of `src/`, lowest first.
+const LAYERS: [&str; 6] = ["values", "wire", "decide", "adapters", "usecases", "cli"];
+
+/// How many of them, from the lowest, are pure.
+const PURE: usize = 3;
+
+/// What a pure layer must not name, as the beginning of a path.
+const IMPURE_PATHS: [&str; 8] = [
+    "std::net",
+    "std::fs",
+    "std::process",
+    "std::env",
+    "std::os::fd",
+    "std::io::stdin",
+    "std::io::stdout",
+    "std::io::stderr",
+];
+
+/// What a pure layer must not call, by the last words of a path.
+const IMPURE_TAILS: [&str; 5] = ["io::stdin", "io::stdout", "io::stderr", "SystemTime::now", "Instant::now"];
+
+const IMPURE_MACROS: [&str; 5] = ["print!", "println!", "eprint!", "eprintln!", "dbg!"];
+
+/// Returns what is wrong with a file of this layer (an index into [`LAYERS`]).
+fn faults(layer: usize, source: &str) -> Vec<String> {
+    let code = without_tests(&without_comments_and_literals(source));
+    let mut found = Vec::new();
+    for path in paths(&code) {
+        if let Some(named) = layer_named_by(&path)
+            && named > layer
+        {
+            found.push(format!("{} names {}: {path}", LAYERS[layer], LAYERS[named]));
+        }
+        if layer < PURE && is_impure(&path) {
+            found.push(format!("{} is pure, and names {path}", LAYERS[layer]));
+        }
+    }
+    if layer < PURE {
+        let called = IMPURE_MACROS.iter().filter(|name| has_macro(&code, name));
+        found.extend(called.map(|name| format!("{} is pure, and calls {name}", LAYERS[layer])));
+    }
+    found
+}
+
+/// `crate::wire::pkt`, `super::super::wire` and `git_mirror_fetch::wire` all name the layer "wire".
+fn layer_named_by(path: &str) -> Option<usize> {
+    let mut words = path.split("::").peekable();
+    let first = words.next()?;
+    if !matches!(first, "crate" | "super" | "git_mirror_fetch") {
+        return None;
+    }
+    while words.peek() == Some(&"super") {
+        words.next();
+    }
+    let name = words.next()?;
+    LAYERS.iter().position(|layer| *layer == name)
+}
+
+fn is_impure(path: &str) -> bool {
+    let begins = |start: &str| path == start || path.starts_with(&format!("{start}::"));
+    let ends = |tail: &str| path == tail || path.ends_with(&format!("::{tail}"));
+    IMPURE_PATHS.iter().any(|start| begins(start)) || IMPURE_TAILS.iter().any(|tail| ends(tail))
+}
+
+fn has_macro(code: &str, name: &str) -> bool {
+    code.match_indices(name).any(|(at, _)| !code[..at].ends_with(is_word))
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Returns every path in the code, groups taken apart: `a::{b, c::d}` is `a::b` and `a::c::d`.
+fn paths(code: &str) -> Vec<String> {
+    let tokens = tokens(code);
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        if tokens[at].starts_with(is_word) {
+            at = read_path(&tokens, at, "", &mut found);
+        } else {
+            at += 1;
+        }
+    }
+    found
+}
+
+/// Words, `::`, and single other characters.
+fn tokens(code: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = code.trim_start();
+    while let Some(c) = rest.chars().next() {
+        let length = if is_word(c) {
+            rest.find(|c| !is_word(c)).unwrap_or(rest.len())
+        } else if rest.starts_with("::") {
+            2
+        } else {
+            c.len_utf8()
+        };
+        found.push(&rest[..length]);
+        rest = rest[length..].trim_start();
+    }
+    found
+}
+
+/// Reads the path that begins at a word, and returns where it ends.
+fn read_path(tokens: &[&str], mut at: usize, prefix: &str, found: &mut Vec<String>) -> usize {
+    let mut path = format!("{prefix}{}", tokens[at]);
+    at += 1;
+    while tokens.get(at) == Some(&"::") {
+        match tokens.get(at + 1) {
+            Some(&"{") => {
+                at += 2;
+                while at < tokens.len() && tokens[at] != "}" {
+                    if tokens[at].starts_with(is_word) {
+                        at = read_path(tokens, at, &format!("{path}::"), found);
+                    } else {
+                        at += 1;
+                    }
+                }
+                return at + 1;
+            }
+            Some(word) if word.starts_with(is_word) => {
+                path = format!("{path}::{word}");
+                at += 2;
+            }
+            _ => break,
+        }
+    }
+    found.push(path);
+    at
+}
+
+/// Blanks comments, strings and characters; lifetimes stay.
+fn without_comments_and_literals(source: &str) -> String {
+    let mut kept = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(c) = rest.chars().next() {
+        let skipped = match c {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            '"' => string_length(rest),
+            'r' if !kept.ends_with(is_word) => raw_string_length(rest),
+            '\'' => char_length(rest),
+            _ => 0,
+        };
+        if skipped > 0 {
+            kept.push(' ');
+            rest = &rest[skipped..];
+        } else {
+            kept.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    kept
+}
+
+fn string_length(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn raw_string_length(text: &str) -> usize {
+    let hashes = text[1..].chars().take_while(|c| *c == '#').count();
+    if !text[1 + hashes..].starts_with('"') {
+        return 0;
+    }
+    let end = format!("\"{}", "#".repeat(hashes));
+    let body = 2 + hashes;
+    text[body..].find(&end).map_or(text.len(), |at| body + at + end.len())
+}
+
+/// `'a'` and `'\n'` have a length, the lifetime `'a` has none.
+fn char_length(text: &str) -> usize {
+    let mut chars = text.char_indices().skip(1);
+    match chars.next() {
+        Some((_, '\\')) => {
+            chars.next();
+            chars.find(|(_, c)| *c == '\'').map_or(0, |(at, _)| at + 1)
+        }
+        Some(_) => match chars.next() {
+            Some((at, '\'')) => at + 1,
+            _ => 0,
+        },
+        None => 0,
+    }
+}
+
+/// Cuts out every `#[cfg(test)] mod … { … }`.
+fn without_tests(code: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = code;
+    while let Some(at) = rest.find("#[cfg(test)]") {
+        kept.push_str(&rest[..at]);
+        rest = &rest[at + "#[cfg(test)]".len()..];
+        let item = rest.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+        if item.starts_with("mod ") {
+            let end = block_end(rest);
+            rest = &rest[end..];
+        }
+    }
+    kept + rest
+}
+
+/// Where the first `{ … }` ends, or the `;` that comes before any.
+fn block_end(code: &str) -> usize {
+    let mut depth = 0;
+    for (at, c) in code.char_indices() {
+        match c {
+            ';' if depth == 0 => return at + 1,
+            '{' => depth += 1,
+            '}' if depth == 1 => return at + 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    code.len()
+}
+
+fn rust_files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn no_layer_names_a_higher_one_or_the_world() {
+    let mut wrong = Vec::new();
+    for (layer, name) in LAYERS.iter().enumerate() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(name);
+        let files = rust_files(&folder);
+        assert!(!files.is_empty(), "no source in {}: was the layer renamed?", folder.display());
+        for file in files {
+            let source = fs::read_to_string(&file).expect("a source file is text");
+            let found = faults(layer, &source);
+            wrong.extend(found.iter().map(|fault| format!("{}: {fault}", file.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_folder_of_the_sources_is_a_layer() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in fs::read_dir(source).expect("src is readable").flatten() {
+        let name = entry.file_name().into_string().expect("a plain name");
+        if entry.path().is_dir() {
+            assert!(name == "bin" || LAYERS.contains(&name.as_str()), "src/{name} is in no layer");
+        }
+    }
+}
+
+#[test]
+fn bad_samples_are_found() {
+    let samples = [
+        (0, "use crate::wire::pkt;"),
+        (0, "use crate::{values::url, wire::pkt};"),
+        (0, "use crate::{\n    values::{url, error},\n    adapters::{self, git},\n};"),
+        (1, "fn f() { crate::decide::select() }"),
+        (1, "use super::super::decide::Selector;"),
+        (0, "use super::wire;"),
+        (2, "pub use crate :: cli;"),
+        (3, "use crate::usecases::helper as h;"),
+        (4, "let x = git_mirror_fetch::cli::run();"),
+        (0, "use std::fs;"),
+        (0, "use std::{collections::HashMap, net::TcpStream};"),
+        (1, "use std::io::{self, stdin};"),
+        (1, "use std::io; fn f() { io::stderr(); }"),
+        (2, "let now = std::time::Instant::now();"),
+        (2, "use std::time::SystemTime; fn f() { SystemTime::now(); }"),
+        (2, "let home = std::env::var(\"HOME\");"),
+        (2, "std::process::exit(1)"),
+        (0, "println!(\"{x}\")"),
+        (1, "fn f() { eprintln!(); }"),
+        (1, "#[cfg(test)] mod tests { } use std::fs;"),
+        (1, "let quote = '\"'; use std::fs; let other = '\"';"),
+        (1, "/* a comment */ use std::fs; // another"),
+        (1, "fn f<'a>(x: &'a str) { std::fs::read(x) }"),
+    ];
+    for (layer, source) in samples {
+        assert!(!faults(layer, source).is_empty(), "nothing found in {source}");
+    }
+}
+
+#[test]
+fn good_samples_pass() {
+    let samples = [
+        (1, "use crate::values::Mirror; use crate::wire::pkt; use super::pkt; use std::io::Read;"),
+        (5, "use crate::{usecases::helper, adapters::git, values::url}; use std::{env, fs};"),
+        (3, "use std::process::Command; fn f() { println!(); }"),
+        (0, "//! Unlike crate::wire, this reads no std::fs.\nfn f() {}"),
+        (0, "fn f() -> &'static str { \"use std::fs; println!\" }"),
+        (0, "fn f() -> &'static str { r#\"use \"crate::cli\";\"# }"),
+        (0, "#[cfg(test)]\nmod tests { use std::fs; fn f() { if x { println!() } } }\nfn g() {}"),
+        (0, "fn f(x: &Values) { writeln!(x, \"\"); my_println!() } mod tests;"),
+        (2, "use std::time::{Duration, Instant}; fn f(now: Instant) {}"),
+    ];
+    for (layer, source) in samples {
+        assert_eq!(faults(layer, source), Vec::<String>::new(), "in {source}");
+    }
+}

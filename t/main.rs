@@ -1,0 +1,86 @@
+//! The end-to-end suite: one test for each script of this directory.
+//!
+//! The scripts are shell and print TAP; `prove t/*.sh` runs them as well. Here
+//! each is one `#[test]`, so that `cargo test` runs everything, in parallel, with
+//! the binaries it has just built. A script that no test names is a failure.
+
+mod layers;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+macro_rules! scripts {
+    ($($test:ident => $file:literal,)*) => {
+        const SCRIPTS: &[&str] = &[$($file),*];
+        $(#[test] fn $test() { run($file); })*
+    };
+}
+
+scripts! {
+    t0000_harness => "t0000-harness.sh",
+    t1000_path => "t1000-path.sh",
+    t1001_git => "t1001-git.sh",
+    t1002_http => "t1002-http.sh",
+    t1003_https => "t1003-https.sh",
+    t1004_ssh => "t1004-ssh.sh",
+    t2000_fetch_path => "t2000-fetch-path.sh",
+    t2001_clone_path => "t2001-clone-path.sh",
+    t2100_push_path => "t2100-push-path.sh",
+    t2101_push_git => "t2101-push-git.sh",
+    t2102_push_http => "t2102-push-http.sh",
+    t2103_push_ssh => "t2103-push-ssh.sh",
+    t2200_git => "t2200-git.sh",
+    t2201_http => "t2201-http.sh",
+    t2202_ssh => "t2202-ssh.sh",
+    t2203_git_v0 => "t2203-git-v0.sh",
+    t2204_http_v0 => "t2204-http-v0.sh",
+    t2205_ssh_v0 => "t2205-ssh-v0.sh",
+    t2206_http_dumb => "t2206-http-dumb.sh",
+    t3000_docs => "t3000-docs.sh",
+    t3100_patience => "t3100-patience.sh",
+    t3101_odd_mirrors => "t3101-odd-mirrors.sh",
+    t3102_configuration => "t3102-configuration.sh",
+    t3103_mirror_fetch => "t3103-mirror-fetch.sh",
+    t3104_messages => "t3104-messages.sh",
+    t3105_manage => "t3105-manage.sh",
+    t3106_everywhere => "t3106-everywhere.sh",
+    t3107_many_refs => "t3107-many-refs.sh",
+    t4000_kill => "t4000-kill.sh",
+}
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("t")
+}
+
+/// Runs a script, and panics with what it printed unless every case passed.
+fn run(script: &str) {
+    let binaries = Path::new(env!("CARGO_BIN_EXE_git-mirror")).parent();
+    let output = Command::new("sh")
+        .arg(directory().join(script))
+        .env("GMF_BIN_DIR", binaries.expect("a binary is in a directory"))
+        .output()
+        .expect("sh starts");
+    let tap = String::from_utf8_lossy(&output.stdout);
+    let complete = tap.lines().any(|line| line.starts_with("1.."));
+    let failed = tap.lines().any(|line| line.starts_with("not ok"));
+    assert!(
+        output.status.success() && complete && !failed,
+        "{script}: {}\n{tap}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn every_script_is_named_here() {
+    let entries = fs::read_dir(directory()).expect("t is readable");
+    let mut forgotten: Vec<String> = entries
+        .map(|entry| entry.expect("t is readable").file_name())
+        .filter_map(|name| name.into_string().ok())
+        .filter(|name| name.ends_with(".sh") && !name.starts_with("lib"))
+        .filter(|name| !SCRIPTS.contains(&name.as_str()))
+        .collect();
+    forgotten.sort();
+    assert!(forgotten.is_empty(), "no test runs {forgotten:?}: add them to t/main.rs");
+}
