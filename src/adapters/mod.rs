@@ -2,6 +2,8 @@
 
 pub mod channel;
 pub mod config;
+pub mod geoip;
+pub mod list_file;
 pub mod odb;
 pub mod os;
 pub mod pktio;

@@ -2,4 +2,7 @@
 
 pub mod limits;
 pub mod plan;
+pub mod policy;
 pub mod selector;
+pub mod tracked;
+pub mod trust;

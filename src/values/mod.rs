@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod mirror;
+pub mod mirror_list;
 pub mod refspace;
 pub mod report;
 pub mod url;

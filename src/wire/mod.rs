@@ -4,6 +4,7 @@
 
 pub mod advert;
 pub mod fetch;
+pub mod mirror_command;
 pub mod pkt;
 pub mod refs;
 
