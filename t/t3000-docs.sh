@@ -1,6 +1,6 @@
 #!/bin/sh
 # The man pages are those that docs/make-man makes, name every option and command that there is, and their examples
-# and those of README.md run.
+# and those of README.md run. (Those of gitprotocol-mirror(5) are for the unit tests of src/wire/mirror_command.rs.)
 #
 # An example is a line of a listing that begins with "$ "; one that ends in a backslash goes on in the next line. The
 # examples of a file are run in order, by one shell that ends at the first failure, in an empty folder.
@@ -111,7 +111,7 @@ for program in git-mirror git-mirror-fetch git-remote-mirror; do
 	test_case "$program: help and man page agree" help_and_page_agree $program
 done
 test_case 'a canonical and a mirror server' make_servers
-for file in README.md $(cd "$root" && echo docs/*.adoc); do
+for file in README.md $(cd "$root" && echo docs/git-*.adoc); do
 	test_case "$file: examples" examples_run "$file"
 done
 test_done
