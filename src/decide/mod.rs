@@ -1,8 +1,10 @@
 //! L2: decisions. Pure functions: the clock, randomness and all state are arguments.
 
+pub mod host;
 pub mod limits;
 pub mod plan;
 pub mod policy;
+pub mod prefixes;
 pub mod selector;
 pub mod tracked;
 pub mod trust;

@@ -4,8 +4,10 @@ pub mod error;
 pub mod mirror;
 pub mod mirror_list;
 pub mod refspace;
+pub mod refspec;
 pub mod report;
 pub mod url;
+pub mod url_key;
 
 pub use error::{Error, Kind, Result};
 pub use mirror::{Listed, Mirror, Origin};

@@ -219,11 +219,14 @@ impl GitUrl {
 /// Returns `text` with what may be a credential in a URL replaced by `***`. Works on what is no URL at all, too.
 pub fn redact(text: &str) -> String {
     let Some((scheme, rest)) = split_scheme(text) else { return text.to_owned() };
+    let over_http = scheme.to_ascii_lowercase().starts_with("http");
+    // HTTP clients read `https:///u:p@h/` as `https://u:p@h/`.
+    let rest = if over_http { rest.trim_start_matches('/') } else { rest };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let Some(at) = rest[..end].rfind('@') else { return text.to_owned() };
     let shown = match rest[..at].split_once(':') {
         Some((user, _)) => format!("{user}:***"),
-        None if scheme.to_ascii_lowercase().starts_with("http") => "***".to_owned(),
+        None if over_http => "***".to_owned(),
         None => rest[..at].to_owned(),
     };
     format!("{scheme}://{shown}{}", &rest[at..])
@@ -318,6 +321,7 @@ mod tests {
         for (raw, shown) in [
             ("https://u:secret@h/a", "https://u:***@h/a"),
             ("https://token@h/a", "https://***@h/a"),
+            ("https:///u:secret@h/a", "https://u:***@h/a"),
             ("ssh://git@h/a", "ssh://git@h/a"),
             ("ssh://git:secret@h/a", "ssh://git:***@h/a"),
             ("https://h/a@b", "https://h/a@b"),
