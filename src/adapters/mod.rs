@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod config;
+pub mod file_cache;
 pub mod geoip;
 pub mod list_file;
 pub mod odb;

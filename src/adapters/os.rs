@@ -53,6 +53,31 @@ pub fn make_readable(permissions: &mut std::fs::Permissions) {
     permissions.set_mode(0o644);
 }
 
+/// What tells one state of a file from another without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStamp {
+    /// In bytes.
+    pub length: u64,
+    /// When its content was last written: seconds since 1970, and nanoseconds.
+    pub modified: (i64, i64),
+    changed: (i64, i64),
+    device: u64,
+    inode: u64,
+}
+
+/// Returns the stamp of what `path` leads to; nothing where that is missing or cannot be looked at.
+pub fn file_stamp(path: &std::path::Path) -> Option<FileStamp> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    Some(FileStamp {
+        length: found.len(),
+        modified: (found.mtime(), found.mtime_nsec()),
+        changed: (found.ctime(), found.ctime_nsec()),
+        device: found.dev(),
+        inode: found.ino(),
+    })
+}
+
 /// Waits until nobody holds the reading end of the pipe `writer` any more; at most `limit`. Returns whether that is so.
 ///
 /// Source: poll(2), POLLERR: "also set for a file descriptor referring to the write end of a pipe when the read end

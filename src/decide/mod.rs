@@ -1,7 +1,9 @@
 //! L2: decisions. Pure functions: the clock, randomness and all state are arguments.
 
+pub mod continent;
 pub mod host;
 pub mod limits;
+pub mod network;
 pub mod plan;
 pub mod policy;
 pub mod prefixes;
