@@ -82,7 +82,7 @@ pub struct MirrorEntry {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Client {
     /// Its address.
-    pub address: Option<std::net::IpAddr>,
+    pub address: Option<core::net::IpAddr>,
     /// ISO 3166-1 alpha-2, in capitals.
     pub country: Option<String>,
     /// Where the address is said to be.
