@@ -37,6 +37,14 @@ impl Odb {
         self.0.try_header(id).is_ok_and(|header| header.is_some_and(|h| h.kind == gix::objs::Kind::Commit))
     }
 
+    /// Returns when a commit was committed, in seconds since 1970; `None` for what is not here or no commit.
+    pub fn commit_time(&self, id: &ObjectId) -> Option<i64> {
+        use gix::objs::FindExt;
+        let mut buffer = Vec::new();
+        let commit = self.0.find_commit(id, &mut buffer).ok()?;
+        commit.committer().ok().map(|who| who.seconds())
+    }
+
     /// Returns `id`, or what it finally points to where it is an annotated tag.
     pub fn peel(&self, id: &ObjectId) -> ObjectId {
         use gix::objs::Find;

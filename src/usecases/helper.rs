@@ -3,6 +3,7 @@
 //! `connect` is what it offers. Over HTTP, where `connect` may have to fall back, it also offers what `git remote-https`
 //! offers, and passes that through.
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -331,12 +332,22 @@ impl<O: Write + AsFd> Helper<'_, O> {
             os::wait_reader_gone(&self.git_out, GIT_IS_DONE);
         }
         let Ok(odb) = Odb::open(repo) else { return };
-        // After a kill, git may want nothing: what canonical names counts, wanted or not.
-        let named = seen.canonical.refs.iter().map(|r| &r.oid).chain(&seen.wants);
-        let mut here: Vec<ObjectId> =
-            named.filter(|id| odb.has(id)).map(|id| odb.peel(id)).filter(|id| odb.is_commit(id)).collect();
-        here.sort();
-        here.dedup();
+        // After a kill, git may want nothing: what canonical names counts, wanted or not. Most mirror refs are what it
+        // names; only for the others it is worth to look at all that it names.
+        let named: HashSet<&ObjectId> = seen
+            .canonical
+            .refs
+            .iter()
+            .flat_map(|r| [Some(&r.oid), r.peeled.as_ref()])
+            .flatten()
+            .chain(&seen.wants)
+            .collect();
+        let commits = refs.iter().filter_map(|r| r.commit.as_ref());
+        let here: Vec<ObjectId> = if commits.clone().all(|id| named.contains(id)) {
+            commits.copied().collect()
+        } else {
+            named.into_iter().map(|id| odb.peel(id)).filter(|id| odb.is_commit(id)).collect()
+        };
         match repo.tidy(&refs, &here) {
             Ok(stay) => tracing::debug!(stay, "tidied refs/mirror"),
             Err(err) => tracing::debug!(%err, "cannot tidy refs/mirror"),

@@ -114,7 +114,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         let none = Seeded::default();
         let ours = ours.unwrap_or(&none);
         seen.canonical_asked = true;
-        let packets = request.with(&ours.tags, &ours.haves);
+        let packets = request.with(&ours.here, &ours.tags, &ours.haves);
         let added = ours.haves.iter().filter(|id| !request.haves.contains(id)).copied();
         let mut filter = AckFilter::new(added);
         self.ask(&packets);

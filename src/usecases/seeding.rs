@@ -25,8 +25,10 @@ use crate::decide::selector;
 use crate::values::{Error, Event, GitUrl, Kind, Listed, Mirror, RefSpace, Report, Result};
 use crate::wire::RefList;
 
-/// Most commits that are added to git's own `have` lines.
-const MAX_HAVES: usize = 256;
+/// Commits that are added to git's own `have` lines, beyond one for each of its `want` lines.
+const MORE_HAVES: usize = 256;
+/// Tips that canonical did not name, of whose ancestors some are added.
+const MOST_UNNAMED: usize = 8;
 
 /// What to seed.
 pub struct Wanted<'a> {
@@ -47,6 +49,8 @@ pub struct Seeded {
     pub complete: bool,
     /// Commits that are here and proved: for canonical's `have` lines.
     pub haves: Vec<ObjectId>,
+    /// Those of the wanted ids that are here and proved, and that canonical has named: it need not send them.
+    pub here: HashSet<ObjectId>,
     /// Annotated tags that canonical must still send.
     pub tags: Vec<ObjectId>,
     /// Who gave how many bytes.
@@ -161,7 +165,10 @@ impl Seeder<'_> {
         let vouched = wanted.wants.iter().all(|id| named.contains(id));
         seeded.complete = left.is_empty() && seeded.tags.is_empty() && vouched;
         if !seeded.complete {
-            seeded.haves = self.haves(&odb, &tips);
+            seeded.haves = self.haves(&odb, &tips, &named, wanted.wants.len());
+            let left: HashSet<ObjectId> = left.into_iter().collect();
+            let here = wanted.wants.iter().filter(|id| named.contains(*id) && !left.contains(*id));
+            seeded.here = here.copied().collect();
         }
         Ok(seeded)
     }
@@ -226,20 +233,22 @@ impl Seeder<'_> {
         Ok(left)
     }
 
-    /// Returns commits for canonical's `have` lines: the proved tips, and some of their ancestors, as canonical may not
-    /// know a tip of a mirror that has diverged.
-    fn haves(&self, odb: &Odb, tips: &[ObjectId]) -> Vec<ObjectId> {
-        let mut haves: Vec<ObjectId> = Vec::new();
-        let mut add = |id: ObjectId| {
-            // Commits only: git looks an acknowledged id up as a commit, and dies of a tag.
-            if haves.len() < MAX_HAVES && odb.is_commit(&id) && !haves.contains(&id) {
-                haves.push(id);
-            }
+    /// Returns commits for canonical's `have` lines: the proved tips, the latest first, and some ancestors of those that
+    /// canonical did not name, as it may not know the tip of a mirror that has diverged. In all at most one for each of
+    /// git's `want` lines and [`MORE_HAVES`]: what git asks for in one request, canonical can be told in it.
+    fn haves(&self, odb: &Odb, tips: &[ObjectId], named: &HashSet<&ObjectId>, wants: usize) -> Vec<ObjectId> {
+        // Commits only: git looks an acknowledged id up as a commit, and dies of a tag.
+        let dated = |tip: &ObjectId| odb.commit_time(&odb.peel(tip)).map(|time| (time, odb.peel(tip)));
+        let latest_first = |tips: &mut dyn Iterator<Item = &ObjectId>| {
+            let mut dated: Vec<(i64, ObjectId)> = tips.filter_map(dated).collect();
+            dated.sort_by(|a, b| b.cmp(a));
+            dated.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
         };
-        let peeled: Vec<ObjectId> = tips.iter().map(|tip| odb.peel(tip)).collect();
-        peeled.iter().for_each(|id| add(*id));
-        peeled.iter().take(8).flat_map(|tip| self.repo.older(tip)).for_each(&mut add);
-        haves
+        let unnamed = latest_first(&mut tips.iter().filter(|id| !named.contains(id)));
+        let older = unnamed.iter().take(MOST_UNNAMED).flat_map(|tip| self.repo.older(tip));
+        let mut seen = HashSet::new();
+        let all = latest_first(&mut tips.iter());
+        older.chain(all).filter(|id| seen.insert(*id)).take(wants + MORE_HAVES).collect()
     }
 
     /// Fetches from one mirror, proves, and takes over what it gave.

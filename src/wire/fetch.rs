@@ -58,15 +58,25 @@ impl FetchRequest {
         request
     }
 
-    /// Returns the packets to send: git's own with `wants` and `haves` added to them (each once), in front of `done`.
-    pub fn with(&self, wants: &[ObjectId], haves: &[ObjectId]) -> Vec<Pkt> {
+    /// Returns the packets to send: git's own without `want` lines for what is `here`, and with `wants` and `haves` added
+    /// (each once), in front of `done`.
+    pub fn with(&self, here: &HashSet<ObjectId>, wants: &[ObjectId], haves: &[ObjectId]) -> Vec<Pkt> {
         let known: HashSet<_> = self.wants.iter().chain(&self.haves).collect();
         let extra = (wants.iter().filter(|id| !known.contains(id)).map(|id| Pkt::line(&format!("want {id}"))))
             .chain(haves.iter().filter(|id| !known.contains(id)).map(|id| Pkt::line(&format!("have {id}"))));
         let is_tail = |pkt: &Pkt| *pkt == Pkt::Flush || pkt.text() == b"done";
         let tail = self.packets.iter().position(is_tail).unwrap_or(self.packets.len());
         let (head, tail) = self.packets.split_at(tail);
-        head.iter().cloned().chain(extra).chain(tail.iter().cloned()).collect()
+        let is_here = |pkt: &Pkt| {
+            let id = pkt.text().strip_prefix(b"want ").and_then(|hex| ObjectId::from_hex(hex).ok());
+            id.is_some_and(|id| here.contains(&id))
+        };
+        head.iter()
+            .filter(|pkt| here.is_empty() || !is_here(pkt))
+            .cloned()
+            .chain(extra)
+            .chain(tail.iter().cloned())
+            .collect()
     }
 
     /// Returns the answer that sends a pack without objects, for a request whose wants are all here already.
@@ -181,11 +191,14 @@ mod tests {
     #[test]
     fn adds_in_front_of_done_and_only_what_is_new() {
         let (a, b): (ObjectId, ObjectId) = (A.parse().expect("hex"), B.parse().expect("hex"));
-        let got = request(&[&format!("want {A}"), "done"]).with(&[a], &[a, b]);
+        let none = HashSet::new();
+        let got = request(&[&format!("want {A}"), "done"]).with(&none, &[a], &[a, b]);
         let lines: Vec<_> = got.iter().map(|pkt| String::from_utf8_lossy(pkt.text()).into_owned()).collect();
         assert_eq!(lines[3..], [format!("want {A}"), format!("have {B}"), "done".into(), String::new()]);
-        let got = request(&[&format!("want {A}")]).with(&[], &[b]);
+        let got = request(&[&format!("want {A}")]).with(&none, &[], &[b]);
         assert_eq!(got[got.len() - 2].text(), format!("have {B}").as_bytes());
+        let got = request(&[&format!("want {A}"), &format!("want {B}")]).with(&HashSet::from([a]), &[], &[]);
+        assert_eq!(got[3..], [Pkt::line(&format!("want {B}")), Pkt::Flush]);
     }
 
     #[test]
