@@ -2,6 +2,7 @@
 //!
 //! Written for Linux and other Unix systems; a port to Windows replaces this file.
 
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
@@ -10,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use crate::values::{Error, Kind, Result};
 
 /// Makes `command` the leader of a process group of its own, so that [`kill_group`] reaches what it starts, and a
 /// Ctrl-C at the terminal does not.
@@ -21,6 +24,58 @@ pub fn own_group(command: &mut Command) {
 pub fn kill_group(leader: u32) {
     if let Some(pid) = pid(leader) {
         let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+/// Asks a process to end, as `kill <pid>` does.
+pub fn terminate(id: u32) {
+    if let Some(pid) = pid(id) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// Puts `command` in the place of this process. Returns only where that fails.
+///
+/// # Errors
+/// [`Kind::Local`], naming the program.
+pub fn replace_by(command: &mut Command) -> Result<i32> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    Err(Error::new(Kind::Local, format!("cannot run {program}: {}", command.exec())))
+}
+
+/// Returns the address of the other side where stdin is a socket.
+pub fn peer_of_stdin() -> Option<core::net::IpAddr> {
+    let peer = rustix::net::getpeername(std::io::stdin()).ok()??;
+    core::net::SocketAddr::try_from(peer).ok().map(|address| address.ip().to_canonical())
+}
+
+/// Ends a connection whose other side takes nothing of what it is sent for `limit` (tcp(7), `TCP_USER_TIMEOUT`).
+pub fn limit_unsent(socket: &impl AsFd, limit: Duration) {
+    let ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+    if let Err(err) = rustix::net::sockopt::set_tcp_user_timeout(socket, ms) {
+        tracing::debug!(%err, "no limit on unsent data");
+    }
+}
+
+/// Stdin, on which a read fails that has waited for too long.
+pub struct PatientStdin(Option<Duration>);
+
+/// Returns stdin; a read that waits longer than `limit` fails. Nothing is read ahead.
+pub fn stdin(limit: Option<Duration>) -> PatientStdin {
+    PatientStdin(limit)
+}
+
+impl Read for PatientStdin {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let stdin = std::io::stdin();
+        if let Some(limit) = self.0 {
+            let timeout = Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
+            let mut fds = [PollFd::new(&stdin, PollFlags::IN)];
+            if poll(&mut fds, Some(&timeout))? == 0 {
+                return Err(std::io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(rustix::io::read(&stdin, out)?)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use super::server;
 use super::stderr::size;
 use crate::adapters::config::Config;
 use crate::usecases::manage::{self, Prefer, Row};
@@ -75,6 +76,17 @@ enum Command {
         /// The remotes (default: the one that `git fetch` uses)
         remotes: Vec<String>,
     },
+    /// Serve a repository to a client on stdin and stdout, as git upload-pack does, with its mirror list
+    UploadPack(server::UploadPack),
+    /// Serve repositories as a CGI program, as git http-backend does, with their mirror lists
+    HttpBackend(server::HttpBackend),
+    /// Serve a folder of repositories over HTTP and git://, read-only, with their mirror lists
+    Serve(server::Serve),
+    /// Check mirror lists (mirrors.toml), and name all that is wrong
+    CheckConfig {
+        /// The files (default: mirrors.toml of the repository here)
+        files: Vec<PathBuf>,
+    },
     /// Clone and fetch for real, from servers on loopback, and show who sent what
     Demo,
     /// Print a completion script
@@ -91,14 +103,28 @@ enum Command {
 
 /// Runs the command; returns the exit code.
 pub fn main() -> i32 {
-    let args = match Args::try_parse() {
+    run_with(std::env::args_os())
+}
+
+/// Runs one command, of which all arguments are.
+pub fn main_as(command: &str) -> i32 {
+    let name = ["git-mirror".into(), command.into()];
+    run_with(name.into_iter().chain(std::env::args_os().skip(1)))
+}
+
+fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
+    let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(err) => return super::usage(&err),
     };
-    match run(args.command) {
-        Ok(()) => 0,
-        Err(err) => super::fail(&err),
-    }
+    let served = match args.command {
+        Command::UploadPack(args) => server::upload_pack(&args),
+        Command::HttpBackend(args) => server::http_backend(&args),
+        Command::Serve(args) => server::serve(args),
+        Command::CheckConfig { files } => server::check_config(files),
+        command => run(command).map(|()| 0),
+    };
+    served.unwrap_or_else(|err| super::fail(&err))
 }
 
 fn run(command: Command) -> Result<()> {
@@ -134,6 +160,7 @@ fn run(command: Command) -> Result<()> {
             remotes.iter().for_each(|remote| println!("'{remote}' uses no mirrors"));
             Ok(())
         }
+        Command::UploadPack(_) | Command::HttpBackend(_) | Command::Serve(_) | Command::CheckConfig { .. } => Ok(()),
         Command::Demo => {
             let program = std::env::current_exe().map_err(|err| {
                 crate::values::Error::new(crate::values::Kind::Local, format!("cannot find this program: {err}"))

@@ -5,6 +5,7 @@
 pub mod git_mirror;
 mod mirror_fetch;
 mod remote_helper;
+mod server;
 pub mod stderr;
 mod trace;
 
@@ -17,6 +18,9 @@ pub fn main() -> i32 {
     match std::path::Path::new(&name).file_stem().and_then(|stem| stem.to_str()) {
         Some("git-remote-mirror") => remote_helper::main(),
         Some("git-mirror-fetch") => mirror_fetch::main(),
+        // For whoever starts a program by these names, and with its own arguments: sshd, fcgiwrap, inetd.
+        Some("git-upload-pack") => git_mirror::main_as("upload-pack"),
+        Some("git-http-backend") => git_mirror::main_as("http-backend"),
         _ => git_mirror::main(),
     }
 }

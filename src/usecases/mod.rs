@@ -2,8 +2,12 @@
 
 pub mod demo;
 pub mod helper;
+pub mod http_backend;
 pub mod man;
 pub mod manage;
 pub mod mirror_fetch;
 pub mod relay;
 pub mod seeding;
+pub mod serve;
+pub mod served;
+pub mod upload_pack;

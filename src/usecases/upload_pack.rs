@@ -5,13 +5,16 @@
 //! whole state with each request of v2 in any case, as over HTTP (gitprotocol-v2(5)).
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use core::net::IpAddr;
+
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::{os, process};
-use crate::usecases::served::{Place, Served, Site};
+use crate::usecases::serve::repository;
+use crate::usecases::served::{Served, Site};
 use crate::values::{Error, Kind, Result};
 use crate::wire::Pkt;
 
@@ -50,17 +53,18 @@ pub fn client_address() -> Option<IpAddr> {
 pub fn run(order: &Order, site: &Site) -> Result<i32> {
     let protocol = std::env::var("GIT_PROTOCOL").unwrap_or_default();
     let version = version(&protocol);
-    let served = Served::open(order, site);
-    let nothing = served.as_ref().is_none_or(|served| served.feature().is_none());
-    if nothing || (version < 2 && order.stateless_rpc) {
+    let served = repository::at(Path::new(&order.directory), order.strict).map(|dir| Served::open(&dir, site));
+    let Some(served) = served.filter(|served| served.feature().is_some()) else {
+        return os::replace_by(&mut stock(order, &[]));
+    };
+    if version < 2 && order.stateless_rpc && !order.advertise {
         return os::replace_by(&mut stock(order, &[]));
     }
-    let Some(served) = served else { return Ok(128) };
     let mut out = std::io::stdout();
-    if version < 2 {
+    if version < 2 && !order.advertise {
         return old(order, &served, &mut out);
     }
-    if !order.stateless_rpc {
+    if order.advertise || !order.stateless_rpc {
         let Some(advertisement) = advertisement(order)? else { return Ok(128) };
         let advertisement = served.advertise(&advertisement, client_address());
         pktio::write_bytes(&mut out, &advertisement, "the client")?;
@@ -68,7 +72,7 @@ pub fn run(order: &Order, site: &Site) -> Result<i32> {
             return Ok(0);
         }
     }
-    let mut input = PktReader::new(os::stdin_with_timeout(order.timeout.map(Duration::from_secs)), "the client");
+    let mut input = PktReader::new(os::stdin(order.timeout.map(Duration::from_secs)), "the client");
     loop {
         let code = request(order, &served, &mut input, &mut out)?;
         match code {
@@ -89,8 +93,8 @@ pub fn stock(order: &Order, args: &[&str]) -> Command {
     let mut command = process::git(["upload-pack"]);
     command.arg(if order.strict { "--strict" } else { "--no-strict" });
     command.args(order.timeout.map(|seconds| format!("--timeout={seconds}")));
-    let own = [(order.stateless_rpc, "--stateless-rpc"), (order.advertise, "--http-backend-info-refs")];
     if args.is_empty() {
+        let own = [(order.stateless_rpc, "--stateless-rpc"), (order.advertise, "--http-backend-info-refs")];
         command.args(own.iter().filter(|(set, _)| *set).map(|(_, option)| option));
     }
     command.args(args).arg("--").arg(&order.directory);
@@ -120,7 +124,7 @@ fn request(
             return Err(Error::new(Kind::Protocol, "the client broke off within a request"));
         };
         let last = pkt == Pkt::Flush;
-        let head_ends = pkt == Pkt::Delim && !served.handles(&packets);
+        let head_ends = pkt == Pkt::Delim && !Served::may_answer(&packets);
         packets.push(pkt);
         if last || head_ends {
             break last;
@@ -132,8 +136,7 @@ fn request(
     if packets == [Pkt::Flush] {
         return Ok(None);
     }
-    let mut run_stock = |packets: &[Pkt]| list(order, packets);
-    match served.answer(&packets, Place::of(client_address()), &mut run_stock) {
+    match served.answer(&packets, client_address(), |packets| list(order, packets)) {
         Ok(Some(answer)) => {
             pktio::write_bytes(out, &answer, "the client")?;
             return Ok(Some(0));
@@ -189,7 +192,7 @@ fn old(order: &Order, served: &Served, out: &mut impl Write) -> Result<i32> {
             }
         }
         if let Some(Pkt::Data(line)) = first.last_mut() {
-            served.add_tokens(line, Place::of(client_address()));
+            *line = served.with_tokens(line, client_address());
         }
         pktio::write(out, &first, "the client")?;
         if let Err(err) = pktio::copy(reader.raw(), out) {
@@ -205,7 +208,8 @@ mod tests {
 
     #[test]
     fn finds_the_version() {
-        for (protocol, want) in [("", 0), ("version=2", 2), ("version=1:x", 1), ("a:version=1:version=2", 2), ("v", 0)] {
+        for (protocol, want) in [("", 0), ("version=2", 2), ("version=1:x", 1), ("a:version=1:version=2", 2), ("v", 0)]
+        {
             assert_eq!(version(protocol), want, "{protocol}");
         }
     }

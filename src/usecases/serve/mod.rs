@@ -8,7 +8,7 @@ mod git;
 mod http;
 mod idle;
 mod metrics;
-mod repository;
+pub mod repository;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ pub struct Order {
 struct Server {
     order: Order,
     metrics: Metrics,
-    transfers: Semaphore,
+    transfers: Arc<Semaphore>,
     log: Box<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -89,8 +89,7 @@ pub fn run(order: Order, mut listening: impl FnMut(&str), log: Box<dyn Fn(&str) 
     if !root.is_dir() {
         return Err(Error::new(Kind::Usage, format!("cannot serve '{}': it is no folder", root.display())));
     }
-    let addresses: Vec<(bool, SocketAddr)> =
-        order.listen.iter().map(|url| address(url)).collect::<Result<_>>()?;
+    let addresses: Vec<(bool, SocketAddr)> = order.listen.iter().map(|url| address(url)).collect::<Result<_>>()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -113,7 +112,7 @@ pub fn run(order: Order, mut listening: impl FnMut(&str), log: Box<dyn Fn(&str) 
             let address = listener.local_addr().map_err(Error::doing(Kind::Local, "cannot listen"))?;
             listening(&format!("{scheme}://{address}/"));
         }
-        let transfers = Semaphore::new(order.limits.transfers);
+        let transfers = Arc::new(Semaphore::new(order.limits.transfers));
         let server = Arc::new(Server { order, metrics: Metrics::default(), transfers, log });
         serve(&server, listeners, &mut stop).await;
         Ok(())
@@ -179,7 +178,7 @@ async fn serve(server: &Arc<Server>, listeners: Vec<Listener>, stop: &mut Stop) 
         () = tokio::time::sleep(server.order.limits.grace) => {}
         () = stop.told() => {} // a second time: at once
     }
-    git::end_all(server);
+    git::end_all().await;
 }
 
 async fn accept(

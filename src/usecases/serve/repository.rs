@@ -2,6 +2,9 @@
 
 use std::path::{Component, Path, PathBuf};
 
+/// What git tries behind a path, in its order.
+const ENDS: [&str; 4] = ["/.git", "", ".git/.git", ".git"];
+
 /// A repository that may be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repository {
@@ -19,12 +22,20 @@ pub fn find(root: &Path, path: &str, export_all: bool) -> Option<Repository> {
     if !plain || name.contains(['\0', '\\']) || name.starts_with('-') {
         return None;
     }
-    let dir = ["/.git", "", ".git/.git", ".git"].iter().map(|end| root.join(format!("{name}{end}"))).find_map(git_dir)?;
+    let dir = at(&root.join(name), false)?;
     (export_all || dir.join("git-daemon-export-ok").exists()).then(|| Repository { dir, name: name.to_owned() })
 }
 
+/// Returns the git directory that `git upload-pack <path>` would serve (`enter_repo` in git's `path.c`); `None` also for
+/// what only git can tell, as `~user`.
+pub fn at(path: &Path, strict: bool) -> Option<PathBuf> {
+    let ends: &[&str] = if strict { &[""] } else { &ENDS };
+    let text = path.to_str()?;
+    ends.iter().find_map(|end| git_dir(format!("{text}{end}").into()))
+}
+
 /// Returns the git directory that `path` is, or that the file `path` points to (gitrepository-layout(5)).
-pub fn git_dir(path: PathBuf) -> Option<PathBuf> {
+fn git_dir(path: PathBuf) -> Option<PathBuf> {
     if path.is_file() {
         let text = std::fs::read_to_string(&path).ok()?;
         let to = text.strip_prefix("gitdir: ")?.trim_end();

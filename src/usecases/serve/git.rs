@@ -1,0 +1,147 @@
+//! `git://` (git-daemon(1)): reads who wants what, and hands the socket to `git mirror upload-pack`.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Server, repository};
+use crate::adapters::os;
+use crate::wire::Pkt;
+use crate::wire::pkt::{HEADER, Head};
+
+/// How long a client may take to say what it wants.
+const REQUEST: Duration = Duration::from_secs(10);
+/// The longest request, in bytes.
+const MAX: usize = 8192;
+
+/// The processes that serve now.
+static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Ends what is still being sent.
+pub async fn end_all() {
+    let children = CHILDREN.lock().map(|children| children.clone()).unwrap_or_default();
+    children.iter().for_each(|pid| os::terminate(*pid));
+    for _ in 0..50 {
+        if CHILDREN.lock().is_ok_and(|children| children.is_empty()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A request of the `git://` protocol (gitprotocol-pack(5), "Git Transport").
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    service: String,
+    path: String,
+    /// What is in `GIT_PROTOCOL`.
+    protocol: String,
+}
+
+impl Request {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut parts = line.split(|byte| *byte == 0).map(|part| std::str::from_utf8(part).ok());
+        let (service, path) = parts.next()??.split_once(' ')?;
+        // `host=<host>`, an empty one, then what is for GIT_PROTOCOL
+        let extra: Vec<&str> = parts.skip_while(|part| *part != Some("")).flatten().filter(|p| !p.is_empty()).collect();
+        Some(Request { service: service.into(), path: path.trim_end_matches('\n').into(), protocol: extra.join(":") })
+    }
+}
+
+/// Serves one connection.
+pub async fn connection(server: &Server, mut stream: TcpStream, peer: SocketAddr) {
+    let began = Instant::now();
+    let Ok(Some(request)) = tokio::time::timeout(REQUEST, read(&mut stream)).await else { return };
+    let outcome = answer(server, stream, peer, &request).await;
+    let code = match outcome {
+        Ok(code) => code.to_string(),
+        Err(err) => err.to_string(),
+    };
+    let Request { service, path, .. } = &request;
+    let ms = began.elapsed().as_millis();
+    (server.log)(&format!("{} git \"{} {}\" {code} {ms}ms", peer.ip(), service.escape_debug(), path.escape_debug()));
+}
+
+async fn read(stream: &mut TcpStream) -> Option<Request> {
+    let mut digits = [0; HEADER];
+    stream.read_exact(&mut digits).await.ok()?;
+    let Head::Data(len) = Head::parse(digits).ok()? else { return None };
+    if len > MAX {
+        return None;
+    }
+    let mut line = vec![0; len];
+    stream.read_exact(&mut line).await.ok()?;
+    Request::parse(&line)
+}
+
+async fn answer(server: &Server, mut stream: TcpStream, peer: SocketAddr, request: &Request) -> std::io::Result<i32> {
+    let order = &server.order;
+    let found = (request.service == "git-upload-pack")
+        .then(|| repository::find(&order.root, &request.path, order.export_all))
+        .flatten();
+    let Some(found) = found else {
+        let mut refusal = Vec::new();
+        Pkt::Data(format!("ERR access denied or repository not exported: {}", request.path).into_bytes())
+            .encode(&mut refusal);
+        stream.write_all(&refusal).await?;
+        stream.shutdown().await?;
+        return Ok(128);
+    };
+    let Ok(_turn) = server.transfers.acquire().await else { return Ok(128) };
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    stream.set_nodelay(true)?;
+    os::limit_unsent(&stream, order.limits.idle);
+    let socket: std::os::fd::OwnedFd = stream.into();
+    let mut command = tokio::process::Command::new(std::env::current_exe()?);
+    command.arg0("git-mirror").arg("upload-pack").arg("--strict");
+    command.arg(format!("--timeout={}", order.limits.idle.as_secs().max(1)));
+    command.arg("--base").arg(&order.root);
+    if let Some(list) = &order.site.list {
+        command.arg("--list").arg(list);
+    }
+    command.arg("--").arg(&found.dir).env("REMOTE_ADDR", peer.ip().to_string()).env_remove("SSH_CONNECTION");
+    match request.protocol.as_str() {
+        "" => command.env_remove("GIT_PROTOCOL"),
+        protocol => command.env("GIT_PROTOCOL", protocol),
+    };
+    let mut child =
+        command.stdin(Stdio::from(socket.try_clone()?)).stdout(Stdio::from(socket)).kill_on_drop(true).spawn()?;
+    drop(command); // it holds the socket, which the client shall see closed when the child ends
+    server.metrics.began();
+    let pid = child.id();
+    note(|children| children.extend(pid));
+    let status = child.wait().await;
+    note(|children| children.retain(|other| Some(*other) != pid));
+    server.metrics.ended();
+    status.map(os::exit_code)
+}
+
+fn note(change: impl FnOnce(&mut Vec<u32>)) {
+    if let Ok(mut children) = CHILDREN.lock() {
+        change(&mut children);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_requests() {
+        let read = |line: &str| {
+            let request = Request::parse(line.as_bytes())?;
+            Some((request.service, request.path, request.protocol))
+        };
+        let want = |path: &str, protocol: &str| Some(("git-upload-pack".into(), path.into(), protocol.into()));
+        assert_eq!(read("git-upload-pack /a b.git\0host=h\0\0version=2\0"), want("/a b.git", "version=2"));
+        assert_eq!(read("git-upload-pack /a\0host=h\0"), want("/a", ""));
+        assert_eq!(read("git-upload-pack /a\n"), want("/a", ""));
+        assert_eq!(read("git-upload-pack /a\0host=h\0\0version=2\0x=y\0"), want("/a", "version=2:x=y"));
+        assert_eq!(read("nonsense"), None);
+    }
+}
