@@ -4,6 +4,8 @@
 //! The keys are described in git-mirror(1).
 
 use super::process;
+use crate::decide::host::is_private_host;
+use crate::decide::trust::{self, Trust};
 use crate::values::{Error, GitUrl, Kind, Listed, Mirror, Origin, Result};
 
 /// Mirrors named for one run, a line each (`git mirror-fetch --mirror-url`).
@@ -151,13 +153,31 @@ impl Config {
         let mut seen = std::collections::HashSet::new();
         found
             .into_iter()
-            .map(|(text, origin)| (self.rewritten(&text), origin))
-            .filter(|(text, _)| seen.insert(text.clone()))
-            .map(|(text, origin)| match self.mirror(&text, origin) {
-                Ok(mirror) => Listed::Usable(mirror),
-                Err(err) => Listed::Refused(crate::values::url::redact(&text), err.message),
+            .map(|(text, origin)| (self.rewritten(&text), text, origin))
+            .filter(|(rewritten, ..)| seen.insert(rewritten.clone()))
+            .map(|(rewritten, text, origin)| {
+                // What the user rewrites is the user's choice, not the server's.
+                let learned = origin == Origin::Listed && rewritten == text;
+                let judged = if learned { self.judge(&text, url) } else { Ok(()) };
+                match judged.and_then(|()| self.mirror(&rewritten, origin)) {
+                    Ok(mirror) => Listed::Usable(mirror),
+                    Err(err) => Listed::Refused(trust::shown(&rewritten), err.message),
+                }
             })
             .collect()
+    }
+
+    fn judge(&self, text: &str, canonical: &str) -> Result<()> {
+        let canonical = GitUrl::parse(canonical)?;
+        let allowed: Vec<String> = self.all("mirror.allowprotocol").map(Into::into).collect();
+        let trust = Trust {
+            canonical: &canonical,
+            canonical_is_private: is_private_host(&canonical.host),
+            allowed: &allowed,
+            // Where canonical is by its address, not its name, is looked at before the mirror is asked.
+            allow_private: true,
+        };
+        trust.judge(text).map(|_| ()).map_err(|why| Error::new(Kind::Config, why))
     }
 
     fn mirror(&self, text: &str, origin: Origin) -> Result<Mirror> {

@@ -1,4 +1,4 @@
-//! What happened with each mirror last time: `<common dir>/mirror-fetch/state.toml`.
+//! What happened with each mirror last time, and which mirror list is known: `<common dir>/mirror-fetch/state.toml`.
 //!
 //! Not configuration: it may be deleted at any time, and a damaged file counts as none. It is replaced by rename, under
 //! a lock; who cannot get the lock at once leaves the file as it is. No URL is stored, only the name in `refs/mirror/`.
@@ -24,10 +24,26 @@ pub struct Last {
     pub bytes: u64,
 }
 
+/// What is known of the mirror list of a remote's canonical server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownList {
+    /// When the server was last asked, in seconds since 1970.
+    pub time: u64,
+    /// The `id` that it advertised then.
+    pub id: Option<String>,
+    /// A hash of its URL: a list is known for one server only.
+    pub server: String,
+    /// Whether `preferMirror` was written here, and not by the user.
+    #[serde(default)]
+    pub preferred: bool,
+}
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct File {
     #[serde(default)]
     mirror: BTreeMap<String, Last>,
+    #[serde(default)]
+    list: BTreeMap<String, KnownList>,
 }
 
 fn path(repo: &Repo) -> PathBuf {
@@ -43,22 +59,47 @@ pub fn last(repo: &Repo, space: &RefSpace) -> Option<Last> {
     load(repo).mirror.remove(space.name())
 }
 
-/// Notes what came of a mirror. A failure to note it is only logged: it must not fail a fetch.
+/// Notes what came of a mirror.
 pub fn note(repo: &Repo, space: &RefSpace, result: &str, bytes: u64) {
-    if let Err(err) = try_note(repo, space, result, bytes) {
-        tracing::debug!(%err, "cannot note a mirror's result");
+    let last = Last { time: now(), result: result.to_owned(), bytes };
+    change(repo, |file| {
+        file.mirror.insert(space.name().to_owned(), last);
+    });
+}
+
+/// Returns what is known of the mirror list of a remote's server.
+pub fn known_list(repo: &Repo, remote: &str) -> Option<KnownList> {
+    load(repo).list.remove(remote)
+}
+
+/// Notes what is known of the mirror list of a remote's server; `None` forgets it.
+pub fn note_list(repo: &Repo, remote: &str, known: Option<KnownList>) {
+    change(repo, |file| match known {
+        Some(known) => drop(file.list.insert(remote.to_owned(), known)),
+        None => drop(file.list.remove(remote)),
+    });
+}
+
+/// Returns the time in seconds since 1970.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
+
+/// Changes the file. A failure is only logged: it must not fail a fetch.
+fn change(repo: &Repo, change: impl FnOnce(&mut File)) {
+    if let Err(err) = try_change(repo, change) {
+        tracing::debug!(%err, "cannot change the state file");
     }
 }
 
-fn try_note(repo: &Repo, space: &RefSpace, result: &str, bytes: u64) -> std::io::Result<()> {
+fn try_change(repo: &Repo, change: impl FnOnce(&mut File)) -> std::io::Result<()> {
     let path = path(repo);
     let dir = path.parent().unwrap_or(&repo.common_dir);
     std::fs::create_dir_all(dir)?;
     let lock = std::fs::File::create(dir.join("lock"))?;
     lock.try_lock()?;
     let mut file = load(repo);
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    file.mirror.insert(space.name().to_owned(), Last { time, result: result.to_owned(), bytes });
+    change(&mut file);
     let text = toml::to_string(&file).map_err(std::io::Error::other)?;
     let mut new = tempfile::Builder::new().prefix("state.").tempfile_in(dir)?;
     new.write_all(text.as_bytes())?;

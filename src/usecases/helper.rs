@@ -16,9 +16,11 @@ use crate::adapters::odb::Odb;
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
 use crate::adapters::{config, os, run};
+use crate::usecases::learning::{self, Learner};
 use crate::usecases::relay::{Relay, Seen};
 use crate::usecases::seeding::{Seeded, Seeder};
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
+use crate::wire::mirror_command::Request;
 use crate::wire::{Advert, Pkt};
 
 /// How long to wait for git to be done with canonical's pack before the clean-up. It is over at once when git is.
@@ -30,6 +32,28 @@ pub struct Invocation {
     pub remote: String,
     /// The canonical URL.
     pub url: String,
+}
+
+/// A channel whose first message has been read.
+struct Open {
+    channel: Channel,
+    server: PktReader<Box<dyn Read + Send>>,
+    packets: Vec<Pkt>,
+}
+
+impl Open {
+    fn read(mut channel: Channel, url: &GitUrl) -> Result<Self> {
+        let reader = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
+        let mut server = PktReader::new(reader, url.shown_host());
+        let mut packets = Vec::new();
+        while packets.last() != Some(&Pkt::Flush) {
+            match server.read()? {
+                Some(pkt) => packets.push(pkt),
+                None => break,
+            }
+        }
+        Ok(Open { channel, server, packets })
+    }
 }
 
 struct Helper<'a, O> {
@@ -45,6 +69,8 @@ struct Helper<'a, O> {
     git_out: O,
     http: Option<HttpHelper>,
     program: Option<String>,
+    /// The `option` lines that git has sent.
+    options: Vec<String>,
     family: Family,
     began: Instant,
 }
@@ -80,6 +106,7 @@ pub fn run(
         git_out,
         http,
         program: None,
+        options: Vec::new(),
         family: Family::Any,
         began,
     };
@@ -144,6 +171,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
     }
 
     fn option(&mut self, line: &str, name: &str, value: &str) -> Result<String> {
+        self.options.push(line.to_owned());
         if let Some(http) = self.http.as_mut() {
             http.send(line)?;
             return http.line();
@@ -161,31 +189,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
             self.adopt_plain_url();
         }
         let stateless = self.http.is_some();
-        let channel = match self.http.take() {
-            Some(mut http) => {
-                let connected =
-                    service != Service::ReceivePack && http.connect(service).inspect_err(|_| self.note_unreached())?;
-                if !connected {
-                    self.http = Some(http);
-                    self.say("fallback\n")?;
-                    return Ok(None);
-                }
-                http.into_channel(service)
-            }
-            None => Channel::open(
-                &self.url,
-                &Opening {
-                    role: Role::Canonical,
-                    service,
-                    program: self.program.as_deref(),
-                    version: self.config.number("protocol.version").map_or(2, |n| n.min(2) as u8),
-                    family: self.family,
-                    connect_timeout: None,
-                    config: &self.config,
-                    report: self.report,
-                },
-            )
-            .inspect_err(|_| self.note_unreached())?,
+        let Some(channel) = self.open(service)? else {
+            self.say("fallback\n")?;
+            return Ok(None);
         };
         self.say("\n")?;
         match service {
@@ -193,6 +199,80 @@ impl<O: Write + AsFd> Helper<'_, O> {
             Service::ReceivePack | Service::UploadArchive => self.pipe(channel, &[]),
         }
         .map(Some)
+    }
+
+    /// Opens the channel to canonical; `None` where git must fall back.
+    fn open(&mut self, service: Service) -> Result<Option<Channel>> {
+        if let Some(mut http) = self.http.take() {
+            let connected =
+                service != Service::ReceivePack && http.connect(service).inspect_err(|_| self.note_unreached())?;
+            if !connected {
+                self.http = Some(http);
+                return Ok(None);
+            }
+            return Ok(Some(http.into_channel(service)));
+        }
+        let opened = Channel::open(
+            &self.url,
+            &Opening {
+                role: Role::Canonical,
+                service,
+                program: self.program.as_deref(),
+                version: self.config.number("protocol.version").map_or(2, |n| n.min(2) as u8),
+                family: self.family,
+                connect_timeout: None,
+                config: &self.config,
+                report: self.report,
+            },
+        );
+        opened.map(Some).inspect_err(|_| self.note_unreached())
+    }
+
+    /// Opens the channel once more, as it was, after its first connection was given up.
+    fn open_again(&mut self, stateless: bool) -> Result<Channel> {
+        if stateless {
+            let mut http = HttpHelper::start(&self.remote, &self.url, Role::Canonical, &self.config)?;
+            for line in &self.options {
+                http.send(line)?;
+                http.line()?;
+            }
+            self.http = Some(http);
+        }
+        self.open(Service::UploadPack)?.ok_or_else(|| {
+            Error::new(Kind::Protocol, format!("{} does not speak protocol v2 any more", self.url.shown_host()))
+        })
+    }
+
+    /// Learns canonical's mirrors on the channel whose advertisement has been read. Returns whether this fetch alone
+    /// shall go mirror-first, and the channel: another one, just opened, where the server's answer was no good.
+    fn learn(&mut self, mut open: Open, stateless: bool) -> Result<(bool, Open)> {
+        let Some(repo) = self.repo.clone() else { return Ok((false, open)) };
+        let feature = learning::feature(&open.packets);
+        let (config, remote, url) = (self.config.clone(), self.remote.clone(), self.url.clone());
+        let learner = Learner { repo: &repo, config: &config, remote: &remote, url: &url, report: self.report };
+        if !learner.must_ask(feature.as_ref()) {
+            return Ok((false, open));
+        }
+        let id = feature.and_then(|feature| feature.id);
+        let request = Request::default().encode();
+        let sent = open.channel.writer.as_mut().map(|writer| pktio::write(writer, &request, &url.shown_host()));
+        tracing::debug!(?sent, "asked canonical for its mirrors");
+        let lesson = match learning::read_answer(open.server) {
+            Ok((server, list)) => {
+                open = Open { server, ..open };
+                learner.learn(id, Ok(list))
+            }
+            Err(err) => {
+                drop(open.channel);
+                let lesson = learner.learn(id, Err(err));
+                open = Open::read(self.open_again(stateless)?, &url)?;
+                lesson
+            }
+        };
+        if lesson.changed {
+            self.config = Config::load()?;
+        }
+        Ok((lesson.once, open))
     }
 
     /// Tells `git mirror-fetch` that canonical could not be reached.
@@ -216,28 +296,25 @@ impl<O: Write + AsFd> Helper<'_, O> {
         Ok(channel.finish())
     }
 
-    fn upload_pack(&mut self, mut channel: Channel, stateless: bool) -> Result<i32> {
-        let reader = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
-        let mut server = PktReader::new(reader, self.url.shown_host());
-        let Some(first) = server.read()? else {
+    fn upload_pack(&mut self, channel: Channel, stateless: bool) -> Result<i32> {
+        let open = Open::read(channel, &self.url)?;
+        let Some(first) = open.packets.first() else {
             self.note_unreached();
-            return Ok(channel.finish()); // whoever hung up has said why
+            return Ok(open.channel.finish()); // whoever hung up has said why
         };
-        let v2 = Advert::announces_v2(&first);
-        let mut packets = vec![first];
-        while packets.last() != Some(&Pkt::Flush) {
-            match server.read()? {
-                Some(pkt) => packets.push(pkt),
-                None => break,
-            }
-        }
-        if !v2 {
+        if !Advert::announces_v2(first) {
             // git decides by what is in its store before it says what it wants: seeding now would change that.
+            let Open { mut channel, mut server, packets } = open;
             let mut bytes = Vec::new();
             packets.iter().for_each(|pkt| pkt.encode(&mut bytes));
             bytes.extend_from_slice(server.raw().buffer());
             channel.reader = server.into_inner();
             return self.pipe(channel, &bytes);
+        }
+        let (once, open) = self.learn(open, stateless)?;
+        let Open { mut channel, mut server, packets } = open;
+        if once {
+            self.config = self.config.clone().with_run(&[], &["true".into()]);
         }
         pktio::write(&mut self.git_out, &packets, "git")?;
         let mut writer = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));

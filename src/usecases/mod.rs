@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod helper;
 pub mod http_backend;
+pub mod learning;
 pub mod man;
 pub mod manage;
 pub mod mirror_fetch;

@@ -1,0 +1,307 @@
+//! Learning mirrors from canonical: `command=mirror` on the connection that is open, and what is stored of the answer
+//! (gitprotocol-mirror(5), git-mirror(1)).
+//!
+//! What the user has set is never changed. A list that cannot be had costs a warning, never the fetch.
+
+use std::io::Read;
+use std::net::ToSocketAddrs;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use core::net::IpAddr;
+
+use crate::adapters::channel::{Channel, Family, HttpHelper, Opening, Role, Service};
+use crate::adapters::config::{self, Config};
+use crate::adapters::pktio::{self, PktReader};
+use crate::adapters::repo::Repo;
+use crate::adapters::state::{self, KnownList};
+use crate::decide::trust::{Accepted, Trust, is_private_address};
+use crate::values::mirror_list::{MirrorList, PreferMirror};
+use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
+use crate::wire::mirror_command::{Decoder, Feature, Request, from_v0};
+use crate::wire::{Advert, Pkt};
+
+/// How long an answer may take, all of it.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How long a list is believed while its `id` stays the same, in seconds: a week.
+const FRESH: u64 = 7 * 24 * 3600;
+/// How long the resolver may take.
+const LOOK_UP: Duration = Duration::from_secs(5);
+/// Most refused mirrors that are named in warnings.
+const MOST_WARNINGS: usize = 5;
+
+/// Learns for one remote of one repository.
+pub struct Learner<'a> {
+    /// The repository.
+    pub repo: &'a Repo,
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// The remote's name.
+    pub remote: &'a str,
+    /// Its URL: canonical's.
+    pub url: &'a GitUrl,
+    /// Who is told.
+    pub report: &'a dyn Report,
+}
+
+/// What was learned.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lesson {
+    /// Whether the configuration has changed.
+    pub changed: bool,
+    /// Whether this fetch, and this one only, shall go mirror-first.
+    pub once: bool,
+}
+
+impl Learner<'_> {
+    /// Returns whether to ask canonical, which advertised this, for its list. Forgets what was learned from a server
+    /// that has no list any more.
+    pub fn must_ask(&self, feature: Option<&Feature>) -> bool {
+        let known = self.known();
+        let Some(feature) = feature.filter(|feature| feature.id.is_some()) else {
+            if known.is_some() {
+                self.store(&MirrorList::default(), None);
+                state::note_list(self.repo, self.remote, None);
+            }
+            return false;
+        };
+        let is_remote = self.config.all(&self.key("url")).next().is_some();
+        let fresh = |known: &KnownList| known.id == feature.id && state::now().saturating_sub(known.time) < FRESH;
+        is_remote && !known.is_some_and(|known| fresh(&known))
+    }
+
+    /// Returns what is known of this very server's list.
+    fn known(&self) -> Option<KnownList> {
+        state::known_list(self.repo, self.remote).filter(|known| known.server == self.server())
+    }
+
+    fn key(&self, variable: &str) -> String {
+        format!("remote.{}.{variable}", self.remote)
+    }
+
+    fn server(&self) -> String {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        crate::values::url_key::key(self.url.raw()).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
+
+    /// Takes an answer that came with `id`, or the reason why there is none: then what was known stays.
+    pub fn learn(&self, id: Option<String>, answer: Result<MirrorList>) -> Lesson {
+        let before = self.known();
+        let mut now = KnownList {
+            time: state::now(),
+            id,
+            server: self.server(),
+            preferred: before.as_ref().is_some_and(|known| known.preferred),
+        };
+        let lesson = match answer {
+            Ok(list) => {
+                let (changed, preferred) = self.store(&list, before.as_ref());
+                now.preferred = preferred;
+                let once = list.prefer == PreferMirror::Once && before.is_none() && !self.user_has_said(None);
+                Lesson { changed, once }
+            }
+            Err(err) => {
+                let text = format!("the mirror list of {} is not used: {err}", self.url.shown_host());
+                self.report.event(Event::Warning(text));
+                Lesson::default()
+            }
+        };
+        state::note_list(self.repo, self.remote, Some(now));
+        lesson
+    }
+
+    /// Returns whether the user has said whether to go mirror-first.
+    fn user_has_said(&self, known: Option<&KnownList>) -> bool {
+        let ours = known.is_some_and(|known| known.preferred);
+        let key = self.key("prefermirror");
+        let values: Vec<&str> = self.config.all(&key).collect();
+        !(values.is_empty() || ours && values == ["true"])
+    }
+
+    /// Writes what the list says into the repository's configuration, as far as it is not there. Returns whether
+    /// anything was written, and whether `preferMirror` is ours.
+    fn store(&self, list: &MirrorList, known: Option<&KnownList>) -> (bool, bool) {
+        let (accepted, refused) = self.trust_all(list);
+        for refused in refused.iter().take(MOST_WARNINGS) {
+            let (who, shown, why) = (self.url.shown_host(), &refused.shown, &refused.reason);
+            self.report.event(Event::Warning(format!("mirror '{shown}' that {who} lists is not used: {why}")));
+        }
+        if refused.len() > MOST_WARNINGS {
+            let more = refused.len() - MOST_WARNINGS;
+            self.report.event(Event::Warning(format!("{more} more mirrors that are listed are not used")));
+        }
+        let urls: Vec<String> = accepted.iter().map(|mirror| mirror.url.raw().to_owned()).collect();
+        let more = (list.more > 0).then(|| list.more.to_string());
+        let mut changed = self.replace("listedMirror", &urls);
+        changed |= self.replace("moreMirrors", more.as_slice());
+        let always = list.prefer == PreferMirror::Always && !urls.is_empty();
+        let mut preferred = known.is_some_and(|known| known.preferred);
+        if !self.user_has_said(known) {
+            let value = always.then(|| "true".to_owned());
+            changed |= self.replace("preferMirror", value.as_slice());
+            preferred = always;
+        }
+        (changed, preferred)
+    }
+
+    fn trust_all(&self, list: &MirrorList) -> (Vec<Accepted>, Vec<crate::decide::trust::Refused>) {
+        let allowed: Vec<String> = self.config.all("mirror.allowprotocol").map(Into::into).collect();
+        let trust = Trust {
+            canonical: self.url,
+            canonical_is_private: is_private(self.url),
+            allowed: &allowed,
+            allow_private: allows_private(self.config),
+        };
+        trust.accept(list)
+    }
+
+    /// Makes `values` all values of a variable of the remote; returns whether they were others before.
+    fn replace(&self, variable: &str, values: &[String]) -> bool {
+        let key = self.key(variable);
+        let lower = self.key(&variable.to_ascii_lowercase()); // as `Config` has it
+        if self.config.all(&lower).eq(values.iter().map(String::as_str)) {
+            return false;
+        }
+        let mut done = match values.split_first() {
+            None => config::write(&["--local", "--unset-all", &key]),
+            Some((first, _)) => config::write(&["--local", "--replace-all", &key, first]),
+        };
+        for value in values.iter().skip(1) {
+            done = done.and_then(|()| config::write(&["--local", "--add", &key, value]));
+        }
+        if let Err(err) = &done {
+            tracing::debug!(%err, key, "cannot store what canonical says of its mirrors");
+        }
+        done.is_ok()
+    }
+}
+
+/// Returns whether the user lets any server list mirrors on private addresses.
+pub fn allows_private(config: &Config) -> bool {
+    config.bool("mirror.allowprivate").unwrap_or(false)
+}
+
+/// Returns whether a server is on a private address, by its name or by what that resolves to.
+pub fn is_private(url: &GitUrl) -> bool {
+    use crate::decide::host::is_private_host;
+    url.transport == Transport::Local
+        || is_private_host(&url.host)
+        || addresses(url).iter().any(|address| is_private_address(*address))
+}
+
+/// Returns the addresses of a URL's host, as far as the resolver tells in time; a proxy may know more.
+fn addresses(url: &GitUrl) -> Vec<IpAddr> {
+    let (host, port) = (url.host.clone(), url.effective_port().unwrap_or(0));
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let found =
+            (host.as_str(), port).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default();
+        let _ = tell.send(found);
+    });
+    told.recv_timeout(LOOK_UP).unwrap_or_default()
+}
+
+/// Reads the answer to `command=mirror`. Nothing can be read from the connection any more where that fails.
+///
+/// # Errors
+/// [`Kind::Timeout`] where it does not end in time, [`Kind::Protocol`] where it is none or too long.
+pub fn read_answer<R: Read + Send + 'static>(mut server: PktReader<R>) -> Result<(PktReader<R>, MirrorList)> {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut decoder = Decoder::default();
+        let list = loop {
+            match server.read() {
+                Ok(Some(pkt)) => match decoder.take(&pkt) {
+                    Ok(None) => {}
+                    Ok(Some(list)) => break Ok(list),
+                    Err(err) => break Err(err),
+                },
+                Ok(None) => break Err(Error::new(Kind::Channel, "command=mirror: the connection ended")),
+                Err(err) => break Err(err),
+            }
+        };
+        let _ = tell.send(list.map(|list| (server, list)));
+    });
+    let late = || Error::new(Kind::Timeout, format!("command=mirror: no answer within {} s", ANSWER.as_secs()));
+    told.recv_timeout(ANSWER).unwrap_or_else(|_| Err(late()))
+}
+
+/// What a server was asked, and said.
+#[derive(Debug)]
+pub struct Answer {
+    /// What it advertised; nothing for a server of v0 or v1.
+    pub feature: Feature,
+    /// What it answered.
+    pub list: MirrorList,
+}
+
+/// Asks a server for its mirrors, on a connection of its own.
+///
+/// # Errors
+/// [`Kind::Nothing`] where it lists none; those of the connection and of the answer.
+pub fn ask(
+    remote: &str,
+    url: &GitUrl,
+    config: &Config,
+    family: Family,
+    report: &dyn Report,
+    request: &Request,
+) -> Result<Answer> {
+    let none = || Error::new(Kind::Nothing, format!("{} lists no mirrors", url.shown_host()));
+    let mut channel = match url.transport {
+        Transport::Http => {
+            let mut http = HttpHelper::start(remote, url, Role::Canonical, config)?;
+            if !http.connect(Service::UploadPack)? {
+                return Err(none());
+            }
+            http.into_channel(Service::UploadPack)
+        }
+        _ => Channel::open(
+            url,
+            &Opening {
+                role: Role::Canonical,
+                service: Service::UploadPack,
+                program: None,
+                version: 2,
+                family,
+                connect_timeout: None,
+                config,
+                report,
+            },
+        )?,
+    };
+    let reader = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
+    let mut server = PktReader::new(reader, url.shown_host());
+    let mut packets = Vec::new();
+    while packets.last() != Some(&Pkt::Flush) {
+        match server.read()? {
+            Some(pkt) => packets.push(pkt),
+            None => break,
+        }
+    }
+    let Some(first) = packets.first() else {
+        return Err(Error::new(Kind::Told, "the server hung up"));
+    };
+    if let Some(why) = first.text().strip_prefix(b"ERR ") {
+        return Err(Error::new(Kind::Channel, format!("remote error: {}", String::from_utf8_lossy(why))));
+    }
+    if !Advert::announces_v2(first) {
+        let list = packets.iter().find_map(|pkt| from_v0(pkt.text())).ok_or_else(none)?;
+        return Ok(Answer { feature: Feature::default(), list });
+    }
+    let feature = feature(&packets).ok_or_else(none)?;
+    if let Some(writer) = channel.writer.as_mut() {
+        pktio::write(writer, &request.encode(), &url.shown_host())?;
+    }
+    let (_server, list) = read_answer(server)?;
+    Ok(Answer { feature, list })
+}
+
+/// Returns what a v2 advertisement says of mirrors.
+pub fn feature(advertisement: &[Pkt]) -> Option<Feature> {
+    let mut advert = Advert::default();
+    advertisement.iter().skip(1).for_each(|pkt| advert.take(pkt));
+    advert.get("mirror").map(Feature::parse)
+}
