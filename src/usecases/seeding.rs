@@ -22,7 +22,8 @@ use crate::adapters::{refspec, run, state};
 use crate::decide::limits::Limits;
 use crate::decide::plan::{self, Manner};
 use crate::decide::selector;
-use crate::values::{Error, Event, GitUrl, Kind, Listed, Mirror, RefSpace, Report, Result};
+use crate::usecases::learning;
+use crate::values::{Error, Event, GitUrl, Kind, Listed, Mirror, Origin, RefSpace, Report, Result, Transport, url_key};
 use crate::wire::RefList;
 
 /// Commits that are added to git's own `have` lines, beyond one for each of its `want` lines.
@@ -281,6 +282,11 @@ impl Seeder<'_> {
     }
 
     fn open(&self, mirror: &Mirror) -> Result<(Session, Watch)> {
+        let learned = mirror.origin == Origin::Listed && !learning::allows_private(self.config);
+        if learned && learning::is_private(&mirror.url) && !learning::is_private(self.url) {
+            let why = "it is on a private address, and the server that lists it is on a public one";
+            return Err(Error::new(Kind::Config, why));
+        }
         let limits = self.limits();
         let mut channel = Channel::open(
             &mirror.url,
@@ -296,12 +302,27 @@ impl Seeder<'_> {
             },
         )?;
         let watch = Watch::over(&mut channel, limits);
-        let session = Session::open(channel, &mirror.url.shown_host(), self.repo.hash);
+        let session = Session::open(channel, &mirror.url.shown_host(), self.repo.hash).and_then(|mut session| {
+            session.stand_in(&self.names(mirror))?;
+            Ok(session)
+        });
         match self.why(&watch, session.map_err(Refusal::Final)) {
             Ok(session) => Ok((session, watch)),
             Err(Refusal::Final(err)) => Err(err),
             Err(Refusal::Again(_)) => Err(Error::new(Kind::Protocol, "it cannot be asked")),
         }
+    }
+
+    /// Returns the URLs under which a mirror may know canonical, without credentials; paths for mirrors here only.
+    fn names(&self, mirror: &Mirror) -> Vec<String> {
+        let key = format!("remote.{}.url", self.remote);
+        let mut names = vec![self.url.raw().to_owned()];
+        names.extend(self.config.all(&key).map(|url| url.strip_prefix("mirror::").unwrap_or(url).to_owned()));
+        let here = mirror.url.transport == Transport::Local;
+        let may_know = |url: &&String| GitUrl::parse(url).is_ok_and(|u| here || u.transport != Transport::Local);
+        let mut seen = HashSet::new();
+        let names = names.iter().filter(may_know).map(|url| url_key::without_credentials(url));
+        names.filter(|url| seen.insert(url.clone())).collect()
     }
 
     fn ask_on(

@@ -11,9 +11,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use gix::ObjectId;
+use gix::bstr::BString;
 use gix::protocol::fetch::negotiate;
 use gix::protocol::transport::{Protocol, Service, client};
-use gix::protocol::{LsRefsCommand, handshake, ls_refs::RefPrefixes};
+use gix::protocol::handshake;
+use gix::protocol::transport::client::blocking_io::{ReadlineBufRead, TransportV2Ext};
 
 use super::channel::Channel;
 use super::odb::Odb;
@@ -22,11 +24,17 @@ pub use closed::is_closed;
 pub use meter::Numbers;
 pub use pack::{Indexing, strict_option};
 
-use crate::values::{Error, Kind, Result};
-use crate::wire::{RefList, RemoteRef};
+use crate::values::{Error, Kind, Result, url_key};
+use crate::wire::mirror_command::{Decoder, Feature};
+use crate::wire::{Pkt, RefList};
 
 /// Most names for which a `ref-prefix` each is sent; with more, all branches and tags are listed.
 const MAX_PREFIXES: usize = 64;
+
+/// Most bytes of a list of refs: some two million of them.
+const MAX_REFS: usize = 128 << 20;
+/// Most bytes of an answer to `command=mirror`.
+const MAX_ANSWER: usize = crate::wire::mirror_command::MAX_BYTES;
 
 /// gix asks this whether to stop. A mirror is left by ending its channel, and a signal ends the whole process.
 static NEVER: AtomicBool = AtomicBool::new(false);
@@ -40,6 +48,9 @@ pub struct Session {
     /// Keeps the child alive, and ends it.
     channel: Channel,
     who: String,
+    hash: gix::hash::Kind,
+    /// The URL that the mirror stands in for, where it has to be told.
+    url: Option<String>,
 }
 
 impl Session {
@@ -66,7 +77,34 @@ impl Session {
         if format != hash.to_string() {
             return Err(Error::new(Kind::Protocol, format!("its object format is {format}, not {hash}")));
         }
-        Ok(Session { connection, handshake, channel, who: who.to_owned() })
+        Ok(Session { connection, handshake, channel, who: who.to_owned(), hash, url: None })
+    }
+
+    /// Has a mirror that takes `url=` stand in for the first of `urls` that it knows; any other one is left as it is.
+    /// Source: gitprotocol-mirror(5).
+    ///
+    /// # Errors
+    /// [`Kind::Protocol`] where its answer cannot be read.
+    pub fn stand_in(&mut self, urls: &[String]) -> Result<()> {
+        let feature = self.handshake.capabilities.capability("mirror").and_then(|c| c.value().map(|v| v.to_string()));
+        let (true, Some(first)) = (feature.is_some_and(|value| Feature::parse(&value).url), urls.first()) else {
+            return Ok(());
+        };
+        let answer = self.invoke("mirror", vec![format!("url={first}")], MAX_ANSWER)?;
+        let mut decoder = Decoder::default();
+        let mut list = None;
+        for pkt in answer.iter().chain([&Pkt::Flush]) {
+            list = list.or(decoder.take(pkt)?);
+        }
+        let list = list.unwrap_or_default();
+        self.url = if list.not_found {
+            let knows = |url: &&String| list.canonical.iter().any(|known| url_key::same_resource(known, url));
+            urls.iter().find(knows).cloned()
+        } else {
+            Some(first.clone())
+        };
+        tracing::debug!(who = self.who, url = ?self.url, "a mirror stands in");
+        Ok(())
     }
 
     /// Returns the mirror's refs of these names (and, for many names, more).
@@ -75,22 +113,54 @@ impl Session {
     /// [`Kind::Protocol`] where the answer cannot be read.
     pub fn ls_refs<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<RefList> {
         let names: BTreeSet<&str> = names.collect();
-        let mut prefixes = RefPrefixes::new();
+        let mut arguments = vec!["peel".to_owned()];
         if names.len() <= MAX_PREFIXES {
-            prefixes.extend(names.iter().map(|name| (*name).into()));
+            arguments.extend(names.iter().map(|name| format!("ref-prefix {name}")));
         } else {
             let folders: BTreeSet<String> = names
                 .iter()
                 .map(|name| name.splitn(3, '/').take(2).flat_map(|part| [part, "/"]).collect::<String>())
                 .collect();
-            prefixes.extend(folders.into_iter().map(Into::into));
+            arguments.extend(folders.into_iter().map(|folder| format!("ref-prefix {folder}")));
         }
-        let agent = agent();
-        let command = LsRefsCommand::new(Some(prefixes), &self.handshake.capabilities, agent);
-        let refs = command
-            .invoke_blocking(&mut self.connection, &mut gix::progress::Discard, false)
-            .map_err(|err| told(&self.who, &self.channel, &err))?;
-        Ok(RefList { refs: refs.into_iter().filter_map(remote_ref).collect() })
+        arguments.extend(self.url.as_ref().map(|url| format!("url={url}")));
+        let mut refs = RefList::default();
+        self.invoke("ls-refs", arguments, MAX_REFS)?.iter().for_each(|pkt| refs.take_v2(pkt.text()));
+        Ok(refs)
+    }
+
+    /// Sends a command; returns the packets of its answer, which may have `most` bytes, up to its flush.
+    fn invoke(&mut self, command: &str, arguments: Vec<String>, most: usize) -> Result<Vec<Pkt>> {
+        let format = self.handshake.capabilities.capability("object-format").is_some();
+        let format = (format && command != "mirror").then(|| ("object-format", Some(self.hash.to_string())));
+        let features = format.into_iter().chain([(agent().0, agent().1.map(|value| value.to_string()))]);
+        let arguments = arguments.into_iter().map(BString::from);
+        let mut answer = Vec::new();
+        let mut bytes = 0;
+        let failed = {
+            match self.connection.invoke(command, features, Some(arguments), false) {
+                Err(err) => Some(gix::Error::from_error(err)),
+                Ok(mut reader) => loop {
+                    match reader.readline() {
+                        Some(Ok(Ok(line))) => {
+                            let Some(data) = line.as_slice() else { break None };
+                            bytes += data.len();
+                            if bytes > most {
+                                break Some(gix::Error::from_error(std::io::Error::other("its answer never ends")));
+                            }
+                            answer.push(Pkt::Data(data.to_vec()));
+                        }
+                        Some(Ok(Err(err))) => break Some(gix::Error::from_error(err)),
+                        Some(Err(err)) => break Some(gix::Error::from_error(err)),
+                        None => break None,
+                    }
+                },
+            }
+        };
+        match failed {
+            Some(err) => Err(told(&self.who, &self.channel, &err)),
+            None => Ok(answer),
+        }
     }
 
     /// Fetches `wants` into a quarantine; returns how many objects came.
@@ -182,17 +252,6 @@ impl gix::protocol::fetch::Negotiate for Negotiation<'_> {
 
 fn agent() -> gix::protocol::command::Feature {
     ("agent", Some(concat!("git-mirror-fetch/", env!("CARGO_PKG_VERSION")).into()))
-}
-
-fn remote_ref(theirs: gix::protocol::handshake::Ref) -> Option<RemoteRef> {
-    use gix::protocol::handshake::Ref;
-    let (name, oid, peeled) = match theirs {
-        Ref::Peeled { full_ref_name, tag, object } => (full_ref_name, tag, Some(object)),
-        Ref::Direct { full_ref_name, object } => (full_ref_name, object, None),
-        Ref::Symbolic { full_ref_name, tag, object, .. } => (full_ref_name, tag.unwrap_or(object), tag.map(|_| object)),
-        Ref::Unborn { .. } => return None,
-    };
-    Some(RemoteRef { name: name.to_string(), oid, peeled })
 }
 
 /// Returns an error with the mirror's own words where it said something, and with gix's otherwise.
