@@ -33,9 +33,24 @@ pub struct KnownList {
     pub id: Option<String>,
     /// A hash of its URL: a list is known for one server only.
     pub server: String,
+    /// How many mirrors it has named so far.
+    #[serde(default)]
+    pub count: u32,
     /// Whether `preferMirror` was written here, and not by the user.
     #[serde(default)]
     pub preferred: bool,
+}
+
+impl KnownList {
+    /// Returns the `id` of a list that is kept in the repository, as the object `oid`.
+    pub fn from_ref(oid: &str) -> String {
+        format!("ref:{oid}")
+    }
+
+    /// Returns whether the list is one that is kept in the repository.
+    pub fn is_from_ref(&self) -> bool {
+        self.id.as_deref().is_some_and(|id| id.starts_with("ref:"))
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]

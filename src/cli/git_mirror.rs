@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use super::server;
 use super::stderr::size;
+use super::{asking, server};
 use crate::adapters::config::Config;
 use crate::usecases::manage::{self, Prefer, Row};
 use crate::usecases::{demo, man};
@@ -76,6 +76,17 @@ enum Command {
         /// The remotes (default: the one that `git fetch` uses)
         remotes: Vec<String>,
     },
+    /// Ask a server for its mirrors, and print its answer
+    Ask(asking::Ask),
+    /// Check a mirror list, and push it to refs/meta/mirrors of a remote, where clients that are allowed to read it
+    PublishList {
+        /// The list
+        #[arg(default_value = "mirrors.toml")]
+        file: PathBuf,
+        /// The remote (default: the one that `git fetch` uses)
+        #[arg(long)]
+        remote: Option<String>,
+    },
     /// Serve a repository to a client on stdin and stdout, as git upload-pack does, with its mirror list
     UploadPack(server::UploadPack),
     /// Serve repositories as a CGI program, as git http-backend does, with their mirror lists
@@ -117,24 +128,23 @@ fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
         Ok(args) => args,
         Err(err) => return super::usage(&err),
     };
-    let served = match args.command {
+    run(args.command).unwrap_or_else(|err| super::fail(&err))
+}
+
+fn run(command: Command) -> Result<i32> {
+    match command {
         Command::UploadPack(args) => server::upload_pack(&args),
         Command::HttpBackend(args) => server::http_backend(&args),
         Command::Serve(args) => server::serve(args),
         Command::CheckConfig { files } => server::check_config(files),
-        command => run(command).map(|()| 0),
-    };
-    served.unwrap_or_else(|err| super::fail(&err))
-}
-
-fn run(command: Command) -> Result<()> {
-    match command {
+        Command::Ask(args) => asking::ask(&args),
+        Command::PublishList { file, remote } => asking::publish(&file, remote.as_deref()),
         Command::List { remotes } => {
             print(&manage::list(&Config::load()?, &remotes)?);
-            Ok(())
+            Ok(0)
         }
-        Command::Add { remote, url } => manage::add(&Config::load()?, &remote, &url),
-        Command::Remove { remote, mirror } => manage::remove(&Config::load()?, &remote, &mirror),
+        Command::Add { remote, url } => manage::add(&Config::load()?, &remote, &url).map(|()| 0),
+        Command::Remove { remote, mirror } => manage::remove(&Config::load()?, &remote, &mirror).map(|()| 0),
         Command::Prefer { remote, mirrors, always, never, unset } => {
             let what = match (always, never, unset) {
                 (true, ..) => Prefer::Always,
@@ -142,39 +152,38 @@ fn run(command: Command) -> Result<()> {
                 (.., true) => Prefer::Unset,
                 _ => Prefer::Named(mirrors),
             };
-            manage::prefer(&Config::load()?, &remote, &what)
+            manage::prefer(&Config::load()?, &remote, &what).map(|()| 0)
         }
         Command::Enable { global: true, which } => {
             let file = manage::switch_global(true, &which)?;
             println!("'origin' uses mirrors in all your repositories that have such a remote ({})", file.display());
-            Ok(())
+            Ok(0)
         }
-        Command::Disable { global: true, .. } => manage::switch_global(false, &[]).map(|_| ()),
+        Command::Disable { global: true, .. } => manage::switch_global(false, &[]).map(|_| 0),
         Command::Enable { which, .. } => {
             let remotes = manage::switch(&Config::load()?, true, &which)?;
             remotes.iter().for_each(|remote| println!("'{remote}' uses mirrors"));
-            Ok(())
+            Ok(0)
         }
         Command::Disable { remotes, .. } => {
             let remotes = manage::switch(&Config::load()?, false, &remotes)?;
             remotes.iter().for_each(|remote| println!("'{remote}' uses no mirrors"));
-            Ok(())
+            Ok(0)
         }
-        Command::UploadPack(_) | Command::HttpBackend(_) | Command::Serve(_) | Command::CheckConfig { .. } => Ok(()),
         Command::Demo => {
             let program = std::env::current_exe().map_err(|err| {
                 crate::values::Error::new(crate::values::Kind::Local, format!("cannot find this program: {err}"))
             })?;
-            demo::run(&program, &mut |line| println!("{line}"))
+            demo::run(&program, &mut |line| println!("{line}")).map(|()| 0)
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "git-mirror", &mut std::io::stdout());
-            Ok(())
+            Ok(0)
         }
         Command::InstallMan { dir } => {
             let dir = man::install(dir)?;
             println!("man pages are in {}", dir.display());
-            Ok(())
+            Ok(0)
         }
     }
 }

@@ -26,6 +26,9 @@ pub struct Args {
     /// Fill refs/mirror/<host>/ from a mirror as --mirror-only does, then fetch as usual
     #[arg(long, conflicts_with = "mirror_only")]
     seed: bool,
+    /// Read the list of mirrors that the repository's owner keeps under refs/meta/mirrors
+    #[arg(long)]
+    mirrors_from_ref: bool,
 }
 
 /// Runs the command; returns the exit code.
@@ -39,7 +42,14 @@ pub fn main() -> i32 {
     if args.no_use_mirror {
         prefer = vec!["false".into()];
     }
-    let order = Order { mirror_urls: args.mirror_url, prefer, mirror_only: args.mirror_only, seed: args.seed, fetch };
+    let order = Order {
+        mirror_urls: args.mirror_url,
+        prefer,
+        mirror_only: args.mirror_only,
+        seed: args.seed,
+        from_ref: args.mirrors_from_ref,
+        fetch,
+    };
     let report = super::stderr::Stderr::default();
     mirror_fetch::run(&order, &report).unwrap_or_else(|err| super::fail(&err))
 }
@@ -59,8 +69,8 @@ fn split(args: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
                 ours.push(arg);
                 ours.extend(args.next());
             }
-            "--mirror-url" | "--prefer-mirror" | "--no-use-mirror" | "--mirror-only" | "--seed" | "-h" | "--help"
-            | "--version" | "-V" => ours.push(arg),
+            "--mirror-url" | "--prefer-mirror" | "--no-use-mirror" | "--mirror-only" | "--seed"
+            | "--mirrors-from-ref" | "-h" | "--help" | "--version" | "-V" => ours.push(arg),
             _ => theirs.push(arg),
         }
     }

@@ -2,6 +2,7 @@
 
 #![allow(rustdoc::invalid_html_tags)] // clap takes help texts from doc comments: `<host>` is meant
 
+mod asking;
 pub mod git_mirror;
 mod mirror_fetch;
 mod remote_helper;

@@ -16,7 +16,7 @@ use crate::adapters::odb::Odb;
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
 use crate::adapters::{config, os, run};
-use crate::usecases::learning::{self, Learner};
+use crate::usecases::learning::{self, Learner, Lesson};
 use crate::usecases::relay::{Relay, Seen};
 use crate::usecases::seeding::{Seeded, Seeder};
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
@@ -251,7 +251,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let (config, remote, url) = (self.config.clone(), self.remote.clone(), self.url.clone());
         let learner = Learner { repo: &repo, config: &config, remote: &remote, url: &url, report: self.report };
         if !learner.must_ask(feature.as_ref()) {
-            return Ok((false, open));
+            let lists = feature.is_some_and(|feature| feature.id.is_some());
+            let lesson = if lists { Lesson::default() } else { learner.learn_from_ref() };
+            return self.take(&lesson).map(|()| (lesson.once, open));
         }
         let id = feature.and_then(|feature| feature.id);
         let request = Request::default().encode();
@@ -269,10 +271,14 @@ impl<O: Write + AsFd> Helper<'_, O> {
                 lesson
             }
         };
+        self.take(&lesson).map(|()| (lesson.once, open))
+    }
+
+    fn take(&mut self, lesson: &Lesson) -> Result<()> {
         if lesson.changed {
             self.config = Config::load()?;
         }
-        Ok((lesson.once, open))
+        Ok(())
     }
 
     /// Tells `git mirror-fetch` that canonical could not be reached.

@@ -15,7 +15,8 @@ use crate::adapters::config::{self, Config};
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
 use crate::adapters::state::{self, KnownList};
-use crate::decide::trust::{Accepted, Trust, is_private_address};
+use crate::decide::trust::{Accepted, Refused, Trust, is_private_address};
+use crate::usecases::publishing;
 use crate::values::mirror_list::{MirrorList, PreferMirror};
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
 use crate::wire::mirror_command::{Decoder, Feature, Request, from_v0};
@@ -25,6 +26,8 @@ use crate::wire::{Advert, Pkt};
 const ANSWER: Duration = Duration::from_secs(10);
 /// How long a list is believed while its `id` stays the same, in seconds: a week.
 const FRESH: u64 = 7 * 24 * 3600;
+/// How long a list in the repository is not looked at again, in seconds: a day.
+const LOOKED: u64 = 24 * 3600;
 /// How long the resolver may take.
 const LOOK_UP: Duration = Duration::from_secs(5);
 /// Most refused mirrors that are named in warnings.
@@ -59,8 +62,9 @@ impl Learner<'_> {
     pub fn must_ask(&self, feature: Option<&Feature>) -> bool {
         let known = self.known();
         let Some(feature) = feature.filter(|feature| feature.id.is_some()) else {
-            if known.is_some() {
-                self.store(&MirrorList::default(), None);
+            let is_from_ref = known.as_ref().is_some_and(KnownList::is_from_ref);
+            if known.is_some() && !(is_from_ref && publishing::is_allowed(self.config)) {
+                self.store(&MirrorList::default(), known.as_ref());
                 state::note_list(self.repo, self.remote, None);
             }
             return false;
@@ -68,6 +72,29 @@ impl Learner<'_> {
         let is_remote = self.config.all(&self.key("url")).next().is_some();
         let fresh = |known: &KnownList| known.id == feature.id && state::now().saturating_sub(known.time) < FRESH;
         is_remote && !known.is_some_and(|known| fresh(&known))
+    }
+
+    /// Reads the list that the owner keeps in the repository, where the user allows that, and it was not looked at today.
+    pub fn learn_from_ref(&self) -> Lesson {
+        let known = self.known();
+        let looked = known.as_ref().is_some_and(|known| state::now().saturating_sub(known.time) < LOOKED);
+        let is_remote = self.config.all(&self.key("url")).next().is_some();
+        if looked || !is_remote || !publishing::is_allowed(self.config) {
+            return Lesson::default();
+        }
+        let id = match publishing::id(self.url) {
+            Ok(id) => id,
+            Err(err) => return self.learn(None, Err(err)),
+        };
+        let marked = Some(KnownList::from_ref(id.as_deref().unwrap_or_default()));
+        match (id, known) {
+            (_, Some(known)) if known.id == marked => {
+                state::note_list(self.repo, self.remote, Some(KnownList { time: state::now(), ..known }));
+                Lesson::default()
+            }
+            (Some(id), _) => self.learn(marked, publishing::read(self.repo, self.url, &id)),
+            (None, _) => self.learn(marked, Ok(MirrorList::default())),
+        }
     }
 
     /// Returns what is known of this very server's list.
@@ -93,12 +120,14 @@ impl Learner<'_> {
             time: state::now(),
             id,
             server: self.server(),
+            count: before.as_ref().map_or(0, |known| known.count),
             preferred: before.as_ref().is_some_and(|known| known.preferred),
         };
         let lesson = match answer {
             Ok(list) => {
                 let (changed, preferred) = self.store(&list, before.as_ref());
                 now.preferred = preferred;
+                now.count = count(&list);
                 let once = list.prefer == PreferMirror::Once && before.is_none() && !self.user_has_said(None);
                 Lesson { changed, once }
             }
@@ -110,6 +139,43 @@ impl Learner<'_> {
         };
         state::note_list(self.repo, self.remote, Some(now));
         lesson
+    }
+
+    /// Asks canonical for the mirrors after those that it has named, on a connection of its own: the one that is open is
+    /// git's, which is waiting for an answer. Returns whether the configuration has more mirrors now.
+    pub fn ask_for_more(&self, family: Family) -> bool {
+        let has_more = self.config.number(&self.key("moremirrors")).is_some_and(|more| more > 0);
+        let Some(known) = self.known().filter(|_| has_more) else { return false };
+        let request = Request { offset: Some(known.count), ..Request::default() };
+        let answer = match ask(self.remote, self.url, self.config, family, self.report, &request) {
+            Ok(answer) if answer.feature.id == known.id => answer.list,
+            other => {
+                tracing::debug!(?other, "no more mirrors");
+                return false;
+            }
+        };
+        let (accepted, refused) = self.trust_all(&answer);
+        self.warn_of(&refused);
+        let mut urls: Vec<String> = self.config.all(&self.key("listedmirror")).map(Into::into).collect();
+        let before = urls.len();
+        urls.extend(accepted.iter().map(|mirror| mirror.url.raw().to_owned()));
+        self.replace("listedMirror", &urls);
+        let more = (answer.more > 0 && !answer.mirrors.is_empty()).then(|| answer.more.to_string());
+        self.replace("moreMirrors", more.as_slice());
+        let count = known.count.saturating_add(count(&answer));
+        state::note_list(self.repo, self.remote, Some(KnownList { count, ..known }));
+        urls.len() > before
+    }
+
+    fn warn_of(&self, refused: &[Refused]) {
+        for refused in refused.iter().take(MOST_WARNINGS) {
+            let (who, shown, why) = (self.url.shown_host(), &refused.shown, &refused.reason);
+            self.report.event(Event::Warning(format!("mirror '{shown}' that {who} lists is not used: {why}")));
+        }
+        if refused.len() > MOST_WARNINGS {
+            let more = refused.len() - MOST_WARNINGS;
+            self.report.event(Event::Warning(format!("{more} more mirrors that are listed are not used")));
+        }
     }
 
     /// Returns whether the user has said whether to go mirror-first.
@@ -124,14 +190,7 @@ impl Learner<'_> {
     /// anything was written, and whether `preferMirror` is ours.
     fn store(&self, list: &MirrorList, known: Option<&KnownList>) -> (bool, bool) {
         let (accepted, refused) = self.trust_all(list);
-        for refused in refused.iter().take(MOST_WARNINGS) {
-            let (who, shown, why) = (self.url.shown_host(), &refused.shown, &refused.reason);
-            self.report.event(Event::Warning(format!("mirror '{shown}' that {who} lists is not used: {why}")));
-        }
-        if refused.len() > MOST_WARNINGS {
-            let more = refused.len() - MOST_WARNINGS;
-            self.report.event(Event::Warning(format!("{more} more mirrors that are listed are not used")));
-        }
+        self.warn_of(&refused);
         let urls: Vec<String> = accepted.iter().map(|mirror| mirror.url.raw().to_owned()).collect();
         let more = (list.more > 0).then(|| list.more.to_string());
         let mut changed = self.replace("listedMirror", &urls);
@@ -146,7 +205,7 @@ impl Learner<'_> {
         (changed, preferred)
     }
 
-    fn trust_all(&self, list: &MirrorList) -> (Vec<Accepted>, Vec<crate::decide::trust::Refused>) {
+    fn trust_all(&self, list: &MirrorList) -> (Vec<Accepted>, Vec<Refused>) {
         let allowed: Vec<String> = self.config.all("mirror.allowprotocol").map(Into::into).collect();
         let trust = Trust {
             canonical: self.url,
@@ -226,6 +285,10 @@ pub fn read_answer<R: Read + Send + 'static>(mut server: PktReader<R>) -> Result
     });
     let late = || Error::new(Kind::Timeout, format!("command=mirror: no answer within {} s", ANSWER.as_secs()));
     told.recv_timeout(ANSWER).unwrap_or_else(|_| Err(late()))
+}
+
+fn count(list: &MirrorList) -> u32 {
+    u32::try_from(list.mirrors.len()).unwrap_or(u32::MAX)
 }
 
 /// What a server was asked, and said.

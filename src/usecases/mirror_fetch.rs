@@ -12,8 +12,9 @@ use crate::adapters::repo::Repo;
 use crate::adapters::run::{self, Said};
 use crate::adapters::{os, process, refspec};
 use crate::usecases::manage::{default_remote, remote_url};
+use crate::usecases::publishing;
 use crate::usecases::seeding::Seeder;
-use crate::values::{Error, Event, GitUrl, Kind, Listed, Report, Result, Transport};
+use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
 
 /// Two interrupts within this time end the run, whatever is going on.
 const DOUBLE: Duration = Duration::from_secs(1);
@@ -29,6 +30,8 @@ pub struct Order {
     pub mirror_only: bool,
     /// `--seed`: fill `refs/mirror/*`, then fetch.
     pub seed: bool,
+    /// `--mirrors-from-ref`: read the list that the owner keeps in the repository.
+    pub from_ref: bool,
     /// Everything else: `git fetch`'s own.
     pub fetch: Vec<String>,
 }
@@ -135,6 +138,9 @@ fn environment(order: &Order) -> Vec<(&'static str, String)> {
     if !order.prefer.is_empty() {
         env.push((config::ENV_PREFER, order.prefer.join("\n")));
     }
+    if order.from_ref {
+        env.push((publishing::ENV, "true".to_owned()));
+    }
     env
 }
 
@@ -168,8 +174,8 @@ fn remotes(config: &Config, args: &[String]) -> Vec<String> {
     }
 }
 
-/// Returns configuration, as `GIT_CONFIG_COUNT` takes it, that puts the helper in front of each remote that has a
-/// mirror and no helper of its own.
+/// Returns configuration, as `GIT_CONFIG_COUNT` takes it, that puts the helper in front of each remote that has no helper
+/// of its own: canonical may list mirrors where none is known yet.
 fn enabling(config: &Config, remotes: &[String]) -> Vec<(String, OsString)> {
     let mut entries = Vec::new();
     for remote in remotes {
@@ -178,10 +184,10 @@ fn enabling(config: &Config, remotes: &[String]) -> Vec<(String, OsString)> {
             continue;
         };
         let taken = config.get(&format!("remote.{remote}.vcs")).is_some();
-        let usable = config.mirrors(remote, &url).iter().any(|l| matches!(l, Listed::Usable(_)));
+        let unwanted = config.preference(remote).wanted == Some(false);
         let Ok(parsed) = GitUrl::parse(&url) else { continue };
         let bundle = parsed.transport == Transport::Local && std::path::Path::new(&parsed.path).is_file();
-        if taken || !usable || bundle {
+        if taken || unwanted || bundle {
             continue;
         }
         entries.push((format!("remote.{remote}.vcs"), "mirror".to_owned()));

@@ -7,6 +7,7 @@ pub mod learning;
 pub mod man;
 pub mod manage;
 pub mod mirror_fetch;
+pub mod publishing;
 pub mod relay;
 pub mod seeding;
 pub mod serve;

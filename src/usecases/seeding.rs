@@ -3,7 +3,7 @@
 //! Whatever goes wrong with a mirror is an event and the next mirror. Nothing here returns an error to the fetch that
 //! it serves: the worst outcome is that canonical sends everything itself.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -22,7 +22,7 @@ use crate::adapters::{refspec, run, state};
 use crate::decide::limits::Limits;
 use crate::decide::plan::{self, Manner};
 use crate::decide::selector;
-use crate::usecases::learning;
+use crate::usecases::learning::{self, Learner};
 use crate::values::{Error, Event, GitUrl, Kind, Listed, Mirror, Origin, RefSpace, Report, Result, Transport, url_key};
 use crate::wire::RefList;
 
@@ -30,6 +30,9 @@ use crate::wire::RefList;
 const MORE_HAVES: usize = 256;
 /// Tips that canonical did not name, of whose ancestors some are added.
 const MOST_UNNAMED: usize = 8;
+
+/// With so many mirrors tried, canonical is not asked for more.
+const MOST_TRIED: usize = 256;
 
 /// What to seed.
 pub struct Wanted<'a> {
@@ -133,30 +136,38 @@ impl Seeder<'_> {
         let mut left = self.not_here_yet(wanted.wants)?;
         let missing: HashSet<ObjectId> = left.iter().copied().collect();
         let mut tips: Vec<ObjectId> = wanted.wants.iter().filter(|id| !missing.contains(*id)).copied().collect();
-        for (mirror, space) in &mirrors {
-            if left.is_empty() {
-                break;
-            }
+        let mut tried = HashSet::new();
+        let mut mirrors = VecDeque::from(mirrors);
+        while !left.is_empty() {
+            let Some((mirror, space)) = mirrors.pop_front() else {
+                // Where one could give something, canonical has little left to send.
+                mirrors = if seeded.from.is_empty() { self.more_mirrors(&tried).into() } else { VecDeque::new() };
+                if mirrors.is_empty() {
+                    break;
+                }
+                continue;
+            };
+            tried.insert(mirror.url.raw().to_owned());
             let who = mirror.url.shown_host();
             self.report.event(Event::Asking { mirror: who.clone() });
             run::note(&format!("asking {}", space.name()));
             let still = Wanted { wants: &left, ..*wanted };
             // What a mirror sends may find a fault in a library; that must not end the fetch.
-            let asked = AssertUnwindSafe(|| self.ask(mirror, space, &still, Manner::Usual));
+            let asked = AssertUnwindSafe(|| self.ask(&mirror, &space, &still, Manner::Usual));
             let gift = std::panic::catch_unwind(asked)
                 .unwrap_or_else(|_| Err(Error::new(Kind::Protocol, "what it sent could not be handled")));
             run::note("idle");
             self.report.event(Event::ProgressEnd);
             match gift {
                 Ok(gift) => {
-                    state::note(self.repo, space, "ok", gift.bytes);
+                    state::note(self.repo, &space, "ok", gift.bytes);
                     seeded.from.push((who, gift.bytes));
                     let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
                     left.retain(|id| !proved.contains(id));
                     tips.extend(gift.tips);
                     seeded.tags.extend(gift.tags_left);
                 }
-                Err(err) => self.leave(who, space, err),
+                Err(err) => self.leave(who, &space, err),
             }
         }
         let odb = Odb::open(self.repo)?;
@@ -172,6 +183,19 @@ impl Seeder<'_> {
             seeded.here = here.copied().collect();
         }
         Ok(seeded)
+    }
+
+    /// Returns mirrors that canonical names beyond those that were tried, where it has more and they may be used.
+    fn more_mirrors(&self, tried: &HashSet<String>) -> Vec<(Mirror, RefSpace)> {
+        if self.config.preference(self.remote).wanted != Some(true) || tried.len() >= MOST_TRIED {
+            return Vec::new();
+        }
+        let Self { repo, config, remote, url, family, report } = *self;
+        let learner = Learner { repo, config, remote, url, report };
+        let config = learner.ask_for_more(family).then(Config::load).and_then(Result::ok);
+        let config = config.map(|config| config.with_run(&[], &["true".into()])); // as it is for this run
+        let more = config.map(|config| Seeder { config: &config, ..*self }.mirrors()).unwrap_or_default();
+        more.into_iter().filter(|(mirror, _)| !tried.contains(mirror.url.raw())).collect()
     }
 
     /// Fills `refs/mirror/<host>/*` with what `sources`, the left sides of refspecs, name on the first mirror that gives

@@ -13,9 +13,9 @@ use std::sync::atomic::AtomicBool;
 use gix::ObjectId;
 use gix::bstr::BString;
 use gix::protocol::fetch::negotiate;
-use gix::protocol::transport::{Protocol, Service, client};
 use gix::protocol::handshake;
 use gix::protocol::transport::client::blocking_io::{ReadlineBufRead, TransportV2Ext};
+use gix::protocol::transport::{Protocol, Service, client};
 
 use super::channel::Channel;
 use super::odb::Odb;
