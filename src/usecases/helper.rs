@@ -20,7 +20,7 @@ use crate::usecases::learning::{self, Learner, Lesson};
 use crate::usecases::relay::{Relay, Seen};
 use crate::usecases::seeding::{Seeded, Seeder};
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
-use crate::wire::mirror_command::Request;
+use crate::wire::mirror_command::{Request, from_v0};
 use crate::wire::{Advert, Pkt};
 
 /// How long to wait for git to be done with canonical's pack before the clean-up. It is over at once when git is.
@@ -274,6 +274,18 @@ impl<O: Write + AsFd> Helper<'_, O> {
         self.take(&lesson).map(|()| (lesson.once, open))
     }
 
+    /// Learns from the advertisement of a server of v0 or v1, for later fetches.
+    fn learn_old(&self, packets: &[Pkt]) {
+        let Some(repo) = &self.repo else { return };
+        let Self { config, remote, url, report, .. } = self;
+        let learner = Learner { repo, config, remote, url, report: *report };
+        // The list is in the first line about a ref, behind `version 1` where that comes.
+        match packets.iter().take(2).find_map(|pkt| from_v0(pkt.text())) {
+            Some(list) => learner.learn_old(list),
+            None => drop(learner.must_ask(None)),
+        }
+    }
+
     fn take(&mut self, lesson: &Lesson) -> Result<()> {
         if lesson.changed {
             self.config = Config::load()?;
@@ -310,6 +322,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         };
         if !Advert::announces_v2(first) {
             // git decides by what is in its store before it says what it wants: seeding now would change that.
+            self.learn_old(&open.packets);
             let Open { mut channel, mut server, packets } = open;
             let mut bytes = Vec::new();
             packets.iter().for_each(|pkt| pkt.encode(&mut bytes));

@@ -141,6 +141,15 @@ impl Learner<'_> {
         lesson
     }
 
+    /// Takes the list that a server of v0 or v1 has sent unasked, where it is not the one that is known.
+    pub fn learn_old(&self, list: MirrorList) {
+        let listed = list.mirrors.iter().map(|mirror| mirror.url.as_str());
+        let is_remote = self.config.all(&self.key("url")).next().is_some();
+        if is_remote && !self.config.all(&self.key("listedmirror")).eq(listed) {
+            self.learn(None, Ok(list));
+        }
+    }
+
     /// Asks canonical for the mirrors after those that it has named, on a connection of its own: the one that is open is
     /// git's, which is waiting for an answer. Returns whether the configuration has more mirrors now.
     pub fn ask_for_more(&self, family: Family) -> bool {
