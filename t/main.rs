@@ -47,6 +47,15 @@ scripts! {
     t3106_everywhere => "t3106-everywhere.sh",
     t3107_many_refs => "t3107-many-refs.sh",
     t4000_kill => "t4000-kill.sh",
+    t5000_path => "t5000-path.sh",
+    t5001_ssh_entry => "t5001-ssh-entry.sh",
+    t5002_ssh_forced => "t5002-ssh-forced.sh",
+    t5003_nginx => "t5003-nginx.sh",
+    t5004_apache => "t5004-apache.sh",
+    t5005_lighttpd => "t5005-lighttpd.sh",
+    t5006_serve_http => "t5006-serve-http.sh",
+    t5007_serve_git => "t5007-serve-git.sh",
+    t5008_apache_cgi => "t5008-apache-cgi.sh",
 }
 
 fn directory() -> PathBuf {

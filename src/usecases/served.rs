@@ -54,6 +54,11 @@ impl Site {
         })
     }
 
+    /// Has a damaged list of the repository logged, where another process will serve it.
+    pub fn look(&self, git_dir: &Path) {
+        self.list(&common_dir(git_dir), &self.name(git_dir));
+    }
+
     /// Returns what `{repo}` stands for in the site's list.
     fn name<'a>(&self, dir: &'a Path) -> std::borrow::Cow<'a, str> {
         let below = self.base.as_deref().and_then(|base| dir.strip_prefix(base).ok());

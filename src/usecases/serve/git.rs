@@ -13,7 +13,7 @@ use crate::adapters::os;
 use crate::wire::Pkt;
 use crate::wire::pkt::{HEADER, Head};
 
-/// How long a client may take to say what it wants.
+/// How long a client may take to say what it wants; less where it may be silent for less.
 const REQUEST: Duration = Duration::from_secs(10);
 /// The longest request, in bytes.
 const MAX: usize = 8192;
@@ -55,7 +55,8 @@ impl Request {
 /// Serves one connection.
 pub async fn connection(server: &Server, mut stream: TcpStream, peer: SocketAddr) {
     let began = Instant::now();
-    let Ok(Some(request)) = tokio::time::timeout(REQUEST, read(&mut stream)).await else { return };
+    let patience = REQUEST.min(server.order.limits.idle);
+    let Ok(Some(request)) = tokio::time::timeout(patience, read(&mut stream)).await else { return };
     let outcome = answer(server, stream, peer, &request).await;
     let code = match outcome {
         Ok(code) => code.to_string(),
@@ -91,6 +92,7 @@ async fn answer(server: &Server, mut stream: TcpStream, peer: SocketAddr, reques
         stream.shutdown().await?;
         return Ok(128);
     };
+    order.site.look(&found.dir); // the child's stderr is not for this
     let Ok(_turn) = server.transfers.acquire().await else { return Ok(128) };
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;

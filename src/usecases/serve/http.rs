@@ -33,7 +33,8 @@ use crate::wire::Pkt;
 
 /// Bytes that are passed on at once: what a pipe holds.
 pub const PIECE: usize = 64 * 1024;
-/// How long a client may take to send the head of a request, also the next one on an open connection.
+/// How long a client may take to send the head of a request, also the next one on an open connection; less where it may
+/// be silent for less.
 const HEAD: Duration = Duration::from_secs(30);
 
 type Answer = Response<BoxBody<Bytes, std::io::Error>>;
@@ -47,7 +48,8 @@ pub async fn connection(server: &Arc<Server>, stream: TcpStream, peer: SocketAdd
         async move { Ok::<_, Infallible>(handle(&server, request, peer).await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(PIECE);
+    let patience = HEAD.min(server.order.limits.idle);
+    builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(PIECE);
     let connection = builder.serve_connection(stream, service);
     tokio::pin!(connection);
     let ended = tokio::select! {
