@@ -56,6 +56,11 @@ scripts! {
     t5006_serve_http => "t5006-serve-http.sh",
     t5007_serve_git => "t5007-serve-git.sh",
     t5008_apache_cgi => "t5008-apache-cgi.sh",
+    t6000_learn_path => "t6000-learn-path.sh",
+    t6001_learn_git => "t6001-learn-git.sh",
+    t6002_learn_http => "t6002-learn-http.sh",
+    t6003_learn_nginx => "t6003-learn-nginx.sh",
+    t6004_learn_ssh => "t6004-learn-ssh.sh",
 }
 
 fn directory() -> PathBuf {
