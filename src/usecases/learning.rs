@@ -153,6 +153,12 @@ impl Learner<'_> {
     /// Asks canonical for the mirrors after those that it has named, on a connection of its own: the one that is open is
     /// git's, which is waiting for an answer. Returns whether the configuration has more mirrors now.
     pub fn ask_for_more(&self, family: Family) -> bool {
+        // An earlier page may have been stored since `self.config` was read.
+        let Ok(config) = Config::load() else { return false };
+        Learner { config: &config, ..*self }.ask_for_a_page(family)
+    }
+
+    fn ask_for_a_page(&self, family: Family) -> bool {
         let has_more = self.config.number(&self.key("moremirrors")).is_some_and(|more| more > 0);
         let Some(known) = self.known().filter(|_| has_more) else { return false };
         let request = Request { offset: Some(known.count), ..Request::default() };
@@ -322,6 +328,7 @@ pub fn ask(
     request: &Request,
 ) -> Result<Answer> {
     let none = || Error::new(Kind::Nothing, format!("{} lists no mirrors", url.shown_host()));
+    let program = format!("remote.{remote}.uploadpack");
     let mut channel = match url.transport {
         Transport::Http => {
             let mut http = HttpHelper::start(remote, url, Role::Canonical, config)?;
@@ -335,7 +342,7 @@ pub fn ask(
             &Opening {
                 role: Role::Canonical,
                 service: Service::UploadPack,
-                program: None,
+                program: config.get(&program),
                 version: 2,
                 family,
                 connect_timeout: None,
