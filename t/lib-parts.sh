@@ -7,6 +7,7 @@
 #   served_url <repo>          the URL there
 #   stock_url <repo>           of the same repository, from stock git
 #   part_log                   file into which the part writes its warnings
+#   write_list <repository>    gives it a list of mirrors
 #
 # nginx, Apache and lighttpd, and the ssh key, use the files of docs/examples.
 
@@ -83,6 +84,28 @@ part_log () {
 	lighttpd) echo "$LOG/lighttpd.out" ;; # in the foreground, its stderr
 	serve-*) echo "$LOG/part.log" ;;
 	esac
+}
+
+# A list of three mirrors, of which two are handed out at first.
+write_list () { # <repository>
+	cat >"$1/mirrors.toml" <<-\END
+	canonical = "https://git.example.com/project.git"
+	prefer_mirror = "once"
+	first = 2
+
+	[[mirror]]
+	url = "https://eu.example.net/project.git"
+	country = "DE"
+	location = "50.11,8.68"
+	weight = 20
+
+	[[mirror]]
+	url = "https://us.example.net/a%20project.git"
+	country = "US"
+
+	[[mirror]]
+	url = "https://ap.example.net/project.git"
+	END
 }
 
 # --- ssh: one key meets a symbolic link in PATH, the other a forced command ---

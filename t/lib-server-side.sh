@@ -48,27 +48,6 @@ make_served_repos () {
 	write_list "$1/sha256.git"
 }
 
-write_list () { # <repository>
-	cat >"$1/mirrors.toml" <<-\END
-	canonical = "https://git.example.com/project.git"
-	prefer_mirror = "once"
-	first = 2
-
-	[[mirror]]
-	url = "https://eu.example.net/project.git"
-	country = "DE"
-	location = "50.11,8.68"
-	weight = 20
-
-	[[mirror]]
-	url = "https://us.example.net/a%20project.git"
-	country = "US"
-
-	[[mirror]]
-	url = "https://ap.example.net/project.git"
-	END
-}
-
 # --- each stock git ---
 
 # each_git <function> <argument>...: with it first in PATH, and its version in $this_git.

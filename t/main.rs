@@ -56,6 +56,8 @@ scripts! {
     t5006_serve_http => "t5006-serve-http.sh",
     t5007_serve_git => "t5007-serve-git.sh",
     t5008_apache_cgi => "t5008-apache-cgi.sh",
+    t5100_wire => "t5100-wire.sh",
+    t5101_url => "t5101-url.sh",
     t6000_learn_path => "t6000-learn-path.sh",
     t6001_learn_git => "t6001-learn-git.sh",
     t6002_learn_http => "t6002-learn-http.sh",
