@@ -132,6 +132,7 @@ offers () { # <prefer> <mirror>...
 			esac
 		done
 	} >"$srv/list.new"
+	! cmp -s "$srv/list.new" "$srv/canonical.git/mirrors.toml" || return 0
 	mv "$srv/list.new" "$srv/canonical.git/mirrors.toml"
 	await_list_other_than "$before"
 }
