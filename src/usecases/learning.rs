@@ -56,6 +56,16 @@ pub struct Lesson {
     pub once: bool,
 }
 
+/// What came of storing a list.
+struct Stored {
+    /// Whether anything was written.
+    changed: bool,
+    /// Whether nothing failed.
+    whole: bool,
+    /// Whether `preferMirror` is ours.
+    preferred: bool,
+}
+
 impl Learner<'_> {
     /// Returns whether to ask canonical, which advertised this, for its list. Forgets what was learned from a server
     /// that has no list any more.
@@ -63,9 +73,11 @@ impl Learner<'_> {
         let known = self.known();
         let Some(feature) = feature.filter(|feature| feature.id.is_some()) else {
             let is_from_ref = known.as_ref().is_some_and(KnownList::is_from_ref);
-            if known.is_some() && !(is_from_ref && publishing::is_allowed(self.config)) {
-                self.store(&MirrorList::default(), known.as_ref());
-                state::note_list(self.repo, self.remote, None);
+            let last = self.last();
+            if last.is_some() && !(is_from_ref && publishing::is_allowed(self.config)) {
+                if self.store(&MirrorList::default(), last.as_ref()).whole {
+                    state::note_list(self.repo, self.remote, None);
+                }
             }
             return false;
         };
@@ -99,7 +111,12 @@ impl Learner<'_> {
 
     /// Returns what is known of this very server's list.
     fn known(&self) -> Option<KnownList> {
-        state::known_list(self.repo, self.remote).filter(|known| known.server == self.server())
+        self.last().filter(|known| known.server == self.server())
+    }
+
+    /// Returns what was last learned for the remote, from whatever server it had then.
+    fn last(&self) -> Option<KnownList> {
+        state::known_list(self.repo, self.remote)
     }
 
     fn key(&self, variable: &str) -> String {
@@ -115,37 +132,52 @@ impl Learner<'_> {
 
     /// Takes an answer that came with `id`, or the reason why there is none: then what was known stays.
     pub fn learn(&self, id: Option<String>, answer: Result<MirrorList>) -> Lesson {
-        let before = self.known();
+        let (before, last) = (self.known(), self.last());
         let mut now = KnownList {
             time: state::now(),
             id,
             server: self.server(),
             count: before.as_ref().map_or(0, |known| known.count),
-            preferred: before.as_ref().is_some_and(|known| known.preferred),
+            preferred: last.as_ref().is_some_and(|last| last.preferred),
         };
-        let lesson = match answer {
+        let mut lesson = Lesson::default();
+        let stored = match &answer {
             Ok(list) => {
-                let (changed, preferred) = self.store(&list, before.as_ref());
-                now.preferred = preferred;
-                now.count = count(&list);
-                let once = list.prefer == PreferMirror::Once && before.is_none() && !self.user_has_said(None);
-                Lesson { changed, once }
+                now.count = count(list);
+                lesson.once = list.prefer == PreferMirror::Once && before.is_none() && !self.user_has_said(None);
+                Some(self.store(list, last.as_ref()))
             }
             Err(err) => {
                 let text = format!("the mirror list of {} is not used: {err}", self.url.shown_host());
                 self.report.event(Event::Warning(text));
-                Lesson::default()
+                // What another server listed is of no use here.
+                last.as_ref().filter(|_| before.is_none()).map(|last| self.store(&MirrorList::default(), Some(last)))
             }
         };
+        if let Some(stored) = stored {
+            lesson.changed = stored.changed;
+            now.preferred = stored.preferred;
+            if !stored.whole {
+                now.time = 0; // to be asked again
+            }
+        }
         state::note_list(self.repo, self.remote, Some(now));
         lesson
     }
 
     /// Takes the list that a server of v0 or v1 has sent unasked, where it is not the one that is known.
     pub fn learn_old(&self, list: MirrorList) {
-        let listed = list.mirrors.iter().map(|mirror| mirror.url.as_str());
+        let (accepted, _) = self.trust_all(&list);
+        let always = list.prefer == PreferMirror::Always && !accepted.is_empty();
+        let same = self.known().is_some_and(|known| {
+            let prefers = self.user_has_said(Some(&known)) || known.preferred == always;
+            let listed = accepted.iter().map(|mirror| mirror.url.raw());
+            prefers
+                && self.config.all(&self.key("listedmirror")).eq(listed)
+                && self.config.number(&self.key("moremirrors")).unwrap_or(0) == list.more
+        });
         let is_remote = self.config.all(&self.key("url")).next().is_some();
-        if is_remote && !self.config.all(&self.key("listedmirror")).eq(listed) {
+        if is_remote && !same {
             self.learn(None, Ok(list));
         }
     }
@@ -174,9 +206,11 @@ impl Learner<'_> {
         let mut urls: Vec<String> = self.config.all(&self.key("listedmirror")).map(Into::into).collect();
         let before = urls.len();
         urls.extend(accepted.iter().map(|mirror| mirror.url.raw().to_owned()));
-        self.replace("listedMirror", &urls);
         let more = (answer.more > 0 && !answer.mirrors.is_empty()).then(|| answer.more.to_string());
-        self.replace("moreMirrors", more.as_slice());
+        let stored = self.replace("listedMirror", &urls).and(self.replace("moreMirrors", more.as_slice()));
+        if stored.is_err() {
+            return false;
+        }
         let count = known.count.saturating_add(count(&answer));
         state::note_list(self.repo, self.remote, Some(KnownList { count, ..known }));
         urls.len() > before
@@ -201,23 +235,25 @@ impl Learner<'_> {
         !(values.is_empty() || ours && values == ["true"])
     }
 
-    /// Writes what the list says into the repository's configuration, as far as it is not there. Returns whether
-    /// anything was written, and whether `preferMirror` is ours.
-    fn store(&self, list: &MirrorList, known: Option<&KnownList>) -> (bool, bool) {
+    /// Writes what the list says into the repository's configuration, as far as it is not there.
+    fn store(&self, list: &MirrorList, last: Option<&KnownList>) -> Stored {
         let (accepted, refused) = self.trust_all(list);
         self.warn_of(&refused);
         let urls: Vec<String> = accepted.iter().map(|mirror| mirror.url.raw().to_owned()).collect();
         let more = (list.more > 0).then(|| list.more.to_string());
-        let mut changed = self.replace("listedMirror", &urls);
-        changed |= self.replace("moreMirrors", more.as_slice());
         let always = list.prefer == PreferMirror::Always && !urls.is_empty();
-        let mut preferred = known.is_some_and(|known| known.preferred);
-        if !self.user_has_said(known) {
+        let mut done = vec![self.replace("listedMirror", &urls), self.replace("moreMirrors", more.as_slice())];
+        let mut preferred = last.is_some_and(|last| last.preferred);
+        if !self.user_has_said(last) {
             let value = always.then(|| "true".to_owned());
-            changed |= self.replace("preferMirror", value.as_slice());
-            preferred = always;
+            let written = self.replace("preferMirror", value.as_slice());
+            if written.is_ok() {
+                preferred = always;
+            }
+            done.push(written);
         }
-        (changed, preferred)
+        let changed = done.iter().any(|done| *done.as_ref().unwrap_or(&true));
+        Stored { changed, whole: done.iter().all(Result::is_ok), preferred }
     }
 
     fn trust_all(&self, list: &MirrorList) -> (Vec<Accepted>, Vec<Refused>) {
@@ -232,11 +268,11 @@ impl Learner<'_> {
     }
 
     /// Makes `values` all values of a variable of the remote; returns whether they were others before.
-    fn replace(&self, variable: &str, values: &[String]) -> bool {
+    fn replace(&self, variable: &str, values: &[String]) -> Result<bool> {
         let key = self.key(variable);
         let lower = self.key(&variable.to_ascii_lowercase()); // as `Config` has it
         if self.config.all(&lower).eq(values.iter().map(String::as_str)) {
-            return false;
+            return Ok(false);
         }
         let mut done = match values.split_first() {
             None => config::write(&["--local", "--unset-all", &key]),
@@ -245,10 +281,8 @@ impl Learner<'_> {
         for value in values.iter().skip(1) {
             done = done.and_then(|()| config::write(&["--local", "--add", &key, value]));
         }
-        if let Err(err) = &done {
-            tracing::debug!(%err, key, "cannot store what canonical says of its mirrors");
-        }
-        done.is_ok()
+        done.map(|()| true)
+            .inspect_err(|err| tracing::debug!(%err, key, "cannot store what canonical says of its mirrors"))
     }
 }
 
@@ -306,6 +340,35 @@ fn count(list: &MirrorList) -> u32 {
     u32::try_from(list.mirrors.len()).unwrap_or(u32::MAX)
 }
 
+/// A channel whose first message has been read.
+pub struct Open {
+    /// The channel; its reader is `server` now.
+    pub channel: Channel,
+    /// From the server.
+    pub server: PktReader<Box<dyn Read + Send>>,
+    /// The message: an advertisement of v2, or of an older version.
+    pub packets: Vec<Pkt>,
+}
+
+impl Open {
+    /// Reads the first message: up to and with its flush, or the end of the stream.
+    ///
+    /// # Errors
+    /// Those of [`PktReader::read`].
+    pub fn read(mut channel: Channel, url: &GitUrl) -> Result<Self> {
+        let reader = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
+        let mut server = PktReader::new(reader, url.shown_host());
+        let mut packets = Vec::new();
+        while packets.last() != Some(&Pkt::Flush) {
+            match server.read()? {
+                Some(pkt) => packets.push(pkt),
+                None => break,
+            }
+        }
+        Ok(Open { channel, server, packets })
+    }
+}
+
 /// What a server was asked, and said.
 #[derive(Debug)]
 pub struct Answer {
@@ -329,7 +392,7 @@ pub fn ask(
 ) -> Result<Answer> {
     let none = || Error::new(Kind::Nothing, format!("{} lists no mirrors", url.shown_host()));
     let program = format!("remote.{remote}.uploadpack");
-    let mut channel = match url.transport {
+    let channel = match url.transport {
         Transport::Http => {
             let mut http = HttpHelper::start(remote, url, Role::Canonical, config)?;
             if !http.connect(Service::UploadPack)? {
@@ -351,15 +414,7 @@ pub fn ask(
             },
         )?,
     };
-    let reader = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
-    let mut server = PktReader::new(reader, url.shown_host());
-    let mut packets = Vec::new();
-    while packets.last() != Some(&Pkt::Flush) {
-        match server.read()? {
-            Some(pkt) => packets.push(pkt),
-            None => break,
-        }
-    }
+    let Open { mut channel, server, packets } = Open::read(channel, url)?;
     let Some(first) = packets.first() else {
         return Err(Error::new(Kind::Told, "the server hung up"));
     };
