@@ -63,6 +63,7 @@ scripts! {
     t6002_learn_http => "t6002-learn-http.sh",
     t6003_learn_nginx => "t6003-learn-nginx.sh",
     t6004_learn_ssh => "t6004-learn-ssh.sh",
+    t6010_learned_configuration => "t6010-learned-configuration.sh",
 }
 
 fn directory() -> PathBuf {
