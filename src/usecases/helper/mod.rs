@@ -3,6 +3,9 @@
 //! `connect` is what it offers. Over HTTP, where `connect` may have to fall back, it also offers what `git remote-https`
 //! offers, and passes that through.
 
+mod canonical;
+mod http;
+
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -10,18 +13,17 @@ use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 
-use crate::adapters::channel::{Channel, Family, HttpHelper, Opening, Role, Service};
+use crate::adapters::channel::{Channel, Family, HttpHelper, Role, Service};
 use crate::adapters::config::Config;
 use crate::adapters::odb::Odb;
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
-use crate::adapters::{config, os, run};
-use crate::usecases::learning::{self, Learner, Lesson};
+use crate::adapters::{config, os};
+use crate::usecases::learning::Open;
 use crate::usecases::relay::{Relay, Seen};
 use crate::usecases::seeding::{Seeded, Seeder};
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
-use crate::wire::mirror_command::{Request, from_v0};
-use crate::wire::{Advert, Pkt};
+use crate::wire::Advert;
 
 /// How long to wait for git to be done with canonical's pack before the clean-up. It is over at once when git is.
 const GIT_IS_DONE: Duration = Duration::from_secs(3600);
@@ -32,28 +34,6 @@ pub struct Invocation {
     pub remote: String,
     /// The canonical URL.
     pub url: String,
-}
-
-/// A channel whose first message has been read.
-struct Open {
-    channel: Channel,
-    server: PktReader<Box<dyn Read + Send>>,
-    packets: Vec<Pkt>,
-}
-
-impl Open {
-    fn read(mut channel: Channel, url: &GitUrl) -> Result<Self> {
-        let reader = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
-        let mut server = PktReader::new(reader, url.shown_host());
-        let mut packets = Vec::new();
-        while packets.last() != Some(&Pkt::Flush) {
-            match server.read()? {
-                Some(pkt) => packets.push(pkt),
-                None => break,
-            }
-        }
-        Ok(Open { channel, server, packets })
-    }
 }
 
 struct Helper<'a, O> {
@@ -162,14 +142,6 @@ impl<O: Write + AsFd> Helper<'_, O> {
         Ok(self.http.take().map_or(0, HttpHelper::wait))
     }
 
-    /// git remote-https must hear `capabilities` first, too; what it answers is known.
-    fn http_capabilities(&mut self) -> Result<()> {
-        let Some(http) = self.http.as_mut() else { return Ok(()) };
-        http.send("capabilities")?;
-        while !http.line()?.is_empty() {}
-        Ok(())
-    }
-
     fn option(&mut self, line: &str, name: &str, value: &str) -> Result<String> {
         self.options.push(line.to_owned());
         if let Some(http) = self.http.as_mut() {
@@ -199,103 +171,6 @@ impl<O: Write + AsFd> Helper<'_, O> {
             Service::ReceivePack | Service::UploadArchive => self.pipe(channel, &[]),
         }
         .map(Some)
-    }
-
-    /// Opens the channel to canonical; `None` where git must fall back.
-    fn open(&mut self, service: Service) -> Result<Option<Channel>> {
-        if let Some(mut http) = self.http.take() {
-            let connected =
-                service != Service::ReceivePack && http.connect(service).inspect_err(|_| self.note_unreached())?;
-            if !connected {
-                self.http = Some(http);
-                return Ok(None);
-            }
-            return Ok(Some(http.into_channel(service)));
-        }
-        let opened = Channel::open(
-            &self.url,
-            &Opening {
-                role: Role::Canonical,
-                service,
-                program: self.program.as_deref(),
-                version: self.config.number("protocol.version").map_or(2, |n| n.min(2) as u8),
-                family: self.family,
-                connect_timeout: None,
-                config: &self.config,
-                report: self.report,
-            },
-        );
-        opened.map(Some).inspect_err(|_| self.note_unreached())
-    }
-
-    /// Opens the channel once more, as it was, after its first connection was given up.
-    fn open_again(&mut self, stateless: bool) -> Result<Channel> {
-        if stateless {
-            let mut http = HttpHelper::start(&self.remote, &self.url, Role::Canonical, &self.config)?;
-            for line in &self.options {
-                http.send(line)?;
-                http.line()?;
-            }
-            self.http = Some(http);
-        }
-        self.open(Service::UploadPack)?.ok_or_else(|| {
-            Error::new(Kind::Protocol, format!("{} does not speak protocol v2 any more", self.url.shown_host()))
-        })
-    }
-
-    /// Learns canonical's mirrors on the channel whose advertisement has been read. Returns whether this fetch alone
-    /// shall go mirror-first, and the channel: another one, just opened, where the server's answer was no good.
-    fn learn(&mut self, mut open: Open, stateless: bool) -> Result<(bool, Open)> {
-        let Some(repo) = self.repo.clone() else { return Ok((false, open)) };
-        let feature = learning::feature(&open.packets);
-        let (config, remote, url) = (self.config.clone(), self.remote.clone(), self.url.clone());
-        let learner = Learner { repo: &repo, config: &config, remote: &remote, url: &url, report: self.report };
-        if !learner.must_ask(feature.as_ref()) {
-            let lists = feature.is_some_and(|feature| feature.id.is_some());
-            let lesson = if lists { Lesson::default() } else { learner.learn_from_ref() };
-            return self.take(&lesson).map(|()| (lesson.once, open));
-        }
-        let id = feature.and_then(|feature| feature.id);
-        let request = Request::default().encode();
-        let sent = open.channel.writer.as_mut().map(|writer| pktio::write(writer, &request, &url.shown_host()));
-        tracing::debug!(?sent, "asked canonical for its mirrors");
-        let lesson = match learning::read_answer(open.server) {
-            Ok((server, list)) => {
-                open = Open { server, ..open };
-                learner.learn(id, Ok(list))
-            }
-            Err(err) => {
-                drop(open.channel);
-                let lesson = learner.learn(id, Err(err));
-                open = Open::read(self.open_again(stateless)?, &url)?;
-                lesson
-            }
-        };
-        self.take(&lesson).map(|()| (lesson.once, open))
-    }
-
-    /// Learns from the advertisement of a server of v0 or v1, for later fetches.
-    fn learn_old(&self, packets: &[Pkt]) {
-        let Some(repo) = &self.repo else { return };
-        let Self { config, remote, url, report, .. } = self;
-        let learner = Learner { repo, config, remote, url, report: *report };
-        // The list is in the first line about a ref, behind `version 1` where that comes.
-        match packets.iter().take(2).find_map(|pkt| from_v0(pkt.text())) {
-            Some(list) => learner.learn_old(list),
-            None => drop(learner.must_ask(None)),
-        }
-    }
-
-    fn take(&mut self, lesson: &Lesson) -> Result<()> {
-        if lesson.changed {
-            self.config = Config::load()?;
-        }
-        Ok(())
-    }
-
-    /// Tells `git mirror-fetch` that canonical could not be reached.
-    fn note_unreached(&self) {
-        run::note(&format!("unreached {}", self.remote));
     }
 
     /// Copies bytes both ways until the server is done. `first` has been read from the channel already.
@@ -359,62 +234,6 @@ impl<O: Write + AsFd> Helper<'_, O> {
         self.tidy(&seen);
         self.close(&seen);
         Ok(code)
-    }
-
-    /// Speaks git's own helper protocol with `git remote-https`, verbatim. `line` is the command that git has sent
-    /// already.
-    fn pass_through(&mut self, line: String) -> Result<i32> {
-        let Some(mut http) = self.http.take() else { return Ok(0) };
-        let mut next = Some(line);
-        while let Some(line) = next {
-            match line.split(' ').next().unwrap_or_default() {
-                "" => {
-                    http.send("")?;
-                    break;
-                }
-                // git asks once more before it pushes or fetches.
-                "connect" => self.say("fallback\n")?,
-                "option" => {
-                    http.send(&line)?;
-                    let answer = http.line()?;
-                    self.say(&format!("{answer}\n"))?;
-                }
-                "fetch" | "push" => {
-                    for line in self.batch(line)? {
-                        http.send(&line)?;
-                    }
-                    http.send("")?;
-                    self.until_blank(&mut http)?;
-                }
-                _ => {
-                    http.send(&line)?;
-                    self.until_blank(&mut http)?;
-                }
-            }
-            next = self.git_in.read_line()?;
-        }
-        Ok(http.wait())
-    }
-
-    fn batch(&mut self, first: String) -> Result<Vec<String>> {
-        let mut batch = vec![first];
-        while let Some(line) = self.git_in.read_line()? {
-            if line.is_empty() {
-                break;
-            }
-            batch.push(line);
-        }
-        Ok(batch)
-    }
-
-    fn until_blank(&mut self, http: &mut HttpHelper) -> Result<()> {
-        loop {
-            let line = http.line()?;
-            self.say(&format!("{line}\n"))?;
-            if line.is_empty() {
-                return Ok(());
-            }
-        }
     }
 
     /// Deletes the mirror refs that what canonical names has made superfluous, once git is done with its pack.

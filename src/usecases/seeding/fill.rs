@@ -1,0 +1,62 @@
+//! Filling `refs/mirror/<host>/*` without canonical: `git mirror-fetch --mirror-only` and `--seed`.
+
+use gix::ObjectId;
+
+use super::one::Refusal;
+use super::{Seeder, Wanted};
+use crate::adapters::odb::Odb;
+use crate::adapters::seed::quarantine::{self};
+use crate::adapters::{refspec, state};
+use crate::decide::plan::Manner;
+use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
+
+impl Seeder<'_> {
+    /// Fills `refs/mirror/<host>/*` with what `sources`, the left sides of refspecs, name on the first mirror that gives
+    /// it; canonical has no say. Returns who that was, where its refs are, and how many are there.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where no mirror is known, [`Kind::Channel`] where none gives anything.
+    pub fn fill(&self, sources: &[&str], haves: &[ObjectId]) -> Result<(String, RefSpace, usize)> {
+        let mirrors = self.mirrors();
+        if mirrors.is_empty() {
+            let err = Error::new(Kind::Config, format!("no mirror of '{}' is known that may be used", self.remote));
+            return Err(err.hint(format!("`git mirror add {} <url>` adds one", self.remote)));
+        }
+        quarantine::sweep(self.repo);
+        for (mirror, space) in mirrors {
+            let who = mirror.url.shown_host();
+            self.report.event(Event::Asking { mirror: who.clone() });
+            let refs = self.fill_from(&mirror, &space, sources, haves);
+            self.report.event(Event::ProgressEnd);
+            match refs {
+                Ok(refs) => return Ok((who, space, refs)),
+                Err(err) => self.leave(who, &space, err),
+            }
+        }
+        Err(Error::new(Kind::Channel, format!("no mirror of '{}' could be used", self.remote)))
+    }
+
+    fn fill_from(&self, mirror: &Mirror, space: &RefSpace, sources: &[&str], haves: &[ObjectId]) -> Result<usize> {
+        let (mut session, watch) = self.open(mirror)?;
+        let prefixes = sources.iter().map(|source| source.split('*').next().unwrap_or_default());
+        let mut theirs = session.ls_refs(prefixes)?;
+        theirs.refs.retain(|r| sources.iter().any(|source| refspec::matches(source, &r.name)));
+        let odb = Odb::open(self.repo)?;
+        let mut wants: Vec<ObjectId> = theirs.refs.iter().map(|r| r.oid).filter(|oid| !odb.has(oid)).collect();
+        wants.sort();
+        wants.dedup();
+        if wants.is_empty() {
+            return Ok(0);
+        }
+        let wanted = Wanted { wants: &wants, haves, include_tag: false, canonical: &theirs };
+        match self.why(&watch, self.ask_on(&mut session, &watch, space, &wanted, Manner::Usual)) {
+            Ok(gift) => {
+                state::note(self.repo, space, "ok", gift.bytes);
+                let place = format!("{}{}/", crate::values::refspace::PREFIX, space.name());
+                Ok(self.repo.mirror_refs()?.iter().filter(|r| r.name.starts_with(&place)).count())
+            }
+            Err(Refusal::Final(err)) => Err(err),
+            Err(Refusal::Again(_)) => Err(Error::new(Kind::Protocol, "it does not give what it shows")),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One mirror: asking it, proving what it sends, taking that over.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use gix::ObjectId;
+
+use super::{Seeder, Wanted};
+use crate::adapters::channel::{Channel, Opening, Role, Service};
+use crate::adapters::odb::Odb;
+use crate::adapters::seed::quarantine::Quarantine;
+use crate::adapters::seed::{Indexing, Numbers, Session, strict_option};
+use crate::adapters::watch::Watch;
+use crate::decide::limits::Limits;
+use crate::decide::plan::{self, Manner};
+use crate::usecases::learning;
+use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
+
+/// What one mirror gave.
+pub(super) struct Gift {
+    pub tips: Vec<ObjectId>,
+    pub tags_left: Vec<ObjectId>,
+    pub bytes: u64,
+}
+
+/// Why a mirror's gift was not taken.
+pub(super) enum Refusal {
+    /// It is of no use.
+    Final(Error),
+    /// It may be of use if it is asked in another manner.
+    Again(Manner),
+}
+
+impl From<Error> for Refusal {
+    fn from(err: Error) -> Self {
+        Refusal::Final(err)
+    }
+}
+
+impl Seeder<'_> {
+    /// Fetches from one mirror, proves, and takes over what it gave.
+    pub(super) fn ask(&self, mirror: &Mirror, space: &RefSpace, wanted: &Wanted, manner: Manner) -> Result<Gift> {
+        let (mut session, watch) = self.open(mirror)?;
+        match self.why(&watch, self.ask_on(&mut session, &watch, space, wanted, manner)) {
+            Ok(gift) => Ok(gift),
+            Err(Refusal::Final(err)) => Err(err),
+            Err(Refusal::Again(manner)) => {
+                drop((session, watch));
+                self.ask(mirror, space, wanted, manner)
+            }
+        }
+    }
+
+    /// Puts the watcher's verdict in the place of the broken pipe that it caused.
+    pub(super) fn why<T>(
+        &self,
+        watch: &Watch,
+        result: std::result::Result<T, Refusal>,
+    ) -> std::result::Result<T, Refusal> {
+        result.map_err(|refusal| match watch.verdict() {
+            Some(verdict) => Refusal::Final(Error::new(Kind::Timeout, verdict)),
+            None => refusal,
+        })
+    }
+
+    pub(super) fn open(&self, mirror: &Mirror) -> Result<(Session, Watch)> {
+        let learned = mirror.origin == Origin::Listed && !learning::allows_private(self.config);
+        if learned && learning::is_private(&mirror.url) && !learning::is_private(self.url) {
+            let why = "it is on a private address, and the server that lists it is on a public one";
+            return Err(Error::new(Kind::Config, why));
+        }
+        let limits = self.limits();
+        let mut channel = Channel::open(
+            &mirror.url,
+            &Opening {
+                role: Role::Mirror,
+                service: Service::UploadPack,
+                program: None,
+                version: 2,
+                family: self.family,
+                connect_timeout: Some(limits.connect),
+                config: self.config,
+                report: self.report,
+            },
+        )?;
+        let watch = Watch::over(&mut channel, limits);
+        let session = Session::open(channel, &mirror.url.shown_host(), self.repo.hash).and_then(|mut session| {
+            session.stand_in(&self.names(mirror))?;
+            Ok(session)
+        });
+        match self.why(&watch, session.map_err(Refusal::Final)) {
+            Ok(session) => Ok((session, watch)),
+            Err(Refusal::Final(err)) => Err(err),
+            Err(Refusal::Again(_)) => Err(Error::new(Kind::Protocol, "it cannot be asked")),
+        }
+    }
+
+    /// Returns the URLs under which a mirror may know canonical, without credentials; paths for mirrors here only.
+    fn names(&self, mirror: &Mirror) -> Vec<String> {
+        let key = format!("remote.{}.url", self.remote);
+        let mut names = vec![self.url.raw().to_owned()];
+        names.extend(self.config.all(&key).map(|url| url.strip_prefix("mirror::").unwrap_or(url).to_owned()));
+        let here = mirror.url.transport == Transport::Local;
+        let may_know = |url: &&String| GitUrl::parse(url).is_ok_and(|u| here || u.transport != Transport::Local);
+        let mut seen = HashSet::new();
+        let names = names.iter().filter(may_know).map(|url| url_key::without_credentials(url));
+        names.filter(|url| seen.insert(url.clone())).collect()
+    }
+
+    pub(super) fn ask_on(
+        &self,
+        session: &mut Session,
+        watch: &Watch,
+        space: &RefSpace,
+        wanted: &Wanted,
+        manner: Manner,
+    ) -> std::result::Result<Gift, Refusal> {
+        let odb = Odb::open(self.repo)?;
+        let named = plan::names_of(wanted.canonical, wanted.wants);
+        let tags = wanted.canonical.refs.iter().filter(|r| wanted.include_tag && r.peeled.is_some());
+        let names = named.iter().copied().chain(tags).map(|r| r.name.as_str());
+        let theirs = session.ls_refs(names)?;
+        let mut request = plan::request(wanted.wants, &named, &theirs, manner, |id| odb.has(id));
+        if request.wants.is_empty() {
+            return Err(Error::new(Kind::Nothing, "it has nothing that is new here").into());
+        }
+        tracing::debug!(?request, ?manner, "ask a mirror");
+        let quarantine = Quarantine::create(self.repo)?;
+        let objects = match self.fetch(session, watch, &request.wants, wanted.haves, &odb, &quarantine) {
+            Err(err) if err.kind == Kind::Protocol && manner == Manner::Usual && watch.verdict().is_none() => {
+                let rest = request.unadvertised.len() < request.wants.len();
+                let refused = rest && !request.unadvertised.is_empty();
+                return Err(if refused { Refusal::Again(Manner::Shown) } else { err.into() });
+            }
+            other => other?,
+        };
+
+        let inside = Odb::at(quarantine.path(), self.repo.hash)?;
+        let came_in = |id: &ObjectId| inside.has(id) && !odb.has(id);
+        request.wants.extend(
+            wanted.wants.iter().filter(|id| !request.wants.contains(id) && inside.has(id)).copied().collect::<Vec<_>>(),
+        );
+        watch.pause(true);
+        self.report.event(Event::Proving);
+        quarantine.prove(self.repo, &request.wants, wanted.haves)?;
+        if manner != Manner::Exact && self.brings_stray_tags(wanted, &request, &inside, &quarantine, came_in)? {
+            return Err(Refusal::Again(Manner::Exact));
+        }
+
+        let mut total = objects;
+        let mut tags_left = Vec::new();
+        if wanted.include_tag {
+            let follow = plan::tags_to_follow(wanted.canonical, came_in, |id| inside.has(id));
+            let (theirs, missing): (Vec<_>, Vec<_>) =
+                follow.into_iter().partition(|id| theirs.refs.iter().any(|r| r.oid == *id));
+            tags_left = missing;
+            if !theirs.is_empty() {
+                watch.pause(false);
+                let got = self.fetch(session, watch, &theirs, &request.wants, &inside, &quarantine);
+                watch.pause(true);
+                match got.and_then(|n| self.repo.prove(&theirs, &request.wants, Some(quarantine.path())).map(|()| n)) {
+                    Ok(n) => total += n,
+                    Err(err) => {
+                        tracing::debug!(%err, "a mirror does not give its tags");
+                        return Err(err.into());
+                    }
+                }
+            }
+        }
+
+        let unpack_below = ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|k| self.config.number(k));
+        let sync = !self.config.get("core.fsync").is_some_and(|v| v.split(',').any(|c| c == "none" || c == "-pack"));
+        quarantine.accept(self.repo, total, unpack_below.unwrap_or(100), sync)?;
+        let refs = plan::refs_to_write(space, &request);
+        if let Err(err) = self.repo.update_refs(refs.iter().map(|(name, oid)| (name.as_str(), oid))) {
+            // They only serve a later fetch, should this one be interrupted.
+            tracing::debug!(%err, "cannot write refs/mirror");
+        }
+        Ok(Gift { tips: request.wants, tags_left, bytes: watch.bytes() })
+    }
+
+    /// Returns whether the mirror brought in something that a tag of canonical names and that git's own request does
+    /// not reach: git would create that tag, as it follows tags by what is in the store.
+    fn brings_stray_tags(
+        &self,
+        wanted: &Wanted,
+        request: &plan::Request,
+        inside: &Odb,
+        quarantine: &Quarantine,
+        came_in: impl Fn(&ObjectId) -> bool,
+    ) -> Result<bool> {
+        let targets = plan::tag_targets(wanted.canonical, came_in);
+        if targets.is_empty() {
+            return Ok(false);
+        }
+        let ahead = |name: &str| {
+            wanted.canonical.refs.iter().any(|r| r.name == name && wanted.wants.contains(&r.oid) && inside.has(&r.oid))
+        };
+        let stale = request.names.iter().filter(|(name, _)| !ahead(name)).map(|(_, oid)| *oid);
+        let reach: Vec<ObjectId> = wanted.wants.iter().filter(|id| inside.has(id)).copied().chain(stale).collect();
+        Ok(!self.repo.unreached(&targets, &reach, Some(quarantine.path()))?.is_empty())
+    }
+
+    fn fetch(
+        &self,
+        session: &mut Session,
+        watch: &Watch,
+        wants: &[ObjectId],
+        haves: &[ObjectId],
+        odb: &Odb,
+        quarantine: &Quarantine,
+    ) -> Result<u64> {
+        let numbers = Arc::new(Numbers::default());
+        let indexing =
+            Indexing { repo: self.repo, quarantine, numbers: Arc::clone(&numbers), strict: strict_option(self.config) };
+        let ended = AtomicBool::new(false);
+        let meter = watch.meter();
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            let shown = scope.spawn(|| {
+                while !ended.load(Relaxed) {
+                    std::thread::park_timeout(Duration::from_millis(100));
+                    let count = |number: &AtomicUsize| number.load(Relaxed) as u64;
+                    let (received, total) = (count(&numbers.received), count(&numbers.total));
+                    let resolved = count(&numbers.resolved);
+                    if resolved > 0 {
+                        // The whole pack is here: the mirror owes us nothing while we work.
+                        watch.touch();
+                        self.report.event(Event::Resolving { objects: resolved, total });
+                    } else if total > 0 {
+                        let (bytes, _) = meter();
+                        self.report.event(Event::Receiving {
+                            objects: received,
+                            total,
+                            bytes,
+                            elapsed: began.elapsed(),
+                        });
+                    }
+                }
+            });
+            let got = session.fetch(wants, haves, odb, &indexing);
+            ended.store(true, Relaxed);
+            shown.thread().unpark();
+            got
+        })
+    }
+
+    fn limits(&self) -> Limits {
+        let seconds = |key: &str, default: Duration| self.config.number(key).map_or(default, Duration::from_secs);
+        let default = Limits::default();
+        Limits {
+            connect: seconds("mirror.connecttimeout", default.connect),
+            first_byte: seconds("mirror.responsetimeout", default.first_byte),
+            idle: seconds("mirror.idletimeout", default.idle),
+            low_speed: self.config.number("mirror.lowspeedlimit").unwrap_or(default.low_speed),
+            low_time: seconds("mirror.lowspeedtime", default.low_time),
+        }
+    }
+}
