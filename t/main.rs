@@ -4,6 +4,7 @@
 //! each is one `#[test]`, so that `cargo test` runs everything, in parallel, with
 //! the binaries it has just built. A script that no test names is a failure.
 
+mod fuzz;
 mod layers;
 
 use std::fs;
