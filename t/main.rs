@@ -65,6 +65,10 @@ scripts! {
     t6003_learn_nginx => "t6003-learn-nginx.sh",
     t6004_learn_ssh => "t6004-learn-ssh.sh",
     t6010_learned_configuration => "t6010-learned-configuration.sh",
+    t6020_hostile_path => "t6020-hostile-path.sh",
+    t6021_hostile_git => "t6021-hostile-git.sh",
+    t6022_hostile_http => "t6022-hostile-http.sh",
+    t6023_hostile_ssh => "t6023-hostile-ssh.sh",
 }
 
 fn directory() -> PathBuf {
