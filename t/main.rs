@@ -69,6 +69,7 @@ scripts! {
     t6021_hostile_git => "t6021-hostile-git.sh",
     t6022_hostile_http => "t6022-hostile-http.sh",
     t6023_hostile_ssh => "t6023-hostile-ssh.sh",
+    t6030_private_mirrors => "t6030-private-mirrors.sh",
 }
 
 fn directory() -> PathBuf {
