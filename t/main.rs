@@ -70,6 +70,7 @@ scripts! {
     t6022_hostile_http => "t6022-hostile-http.sh",
     t6023_hostile_ssh => "t6023-hostile-ssh.sh",
     t6030_private_mirrors => "t6030-private-mirrors.sh",
+    t6040_laptop => "t6040-laptop.sh",
 }
 
 fn directory() -> PathBuf {
