@@ -80,9 +80,41 @@ const ANSWER: &[u8] = b"0023canonical https://git.example/x\n\
     0054mirror https://a.example/x priority=1 weight=5 country=DE location=52.5,13.4 as-of=1\n\
     0012more-mirrors 3\n001aprefer-mirror always\n0036client address=192.0.2.1 country=DE location=52.5,1\n000enot-found\n0000";
 const WORDS: &[&str] = &[
-    "0000", "0001", "0002", "0003", "0004", "fff0", "ffff", "\n", "\0", " ", "=", "%00", "%", "mirror ", "url=", "-",
-    "location=nan,inf", "99999999999999999999", "\u{202e}", "://", "@", "[", "]", "{repo}", "*", "^", "+", ":", "ERR ",
-    "have ", "want ", "refs/heads/", "peeled:", "symref-target:", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "0000",
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "fff0",
+    "ffff",
+    "\n",
+    "\0",
+    " ",
+    "=",
+    "%00",
+    "%",
+    "mirror ",
+    "url=",
+    "-",
+    "location=nan,inf",
+    "99999999999999999999",
+    "\u{202e}",
+    "://",
+    "@",
+    "[",
+    "]",
+    "{repo}",
+    "*",
+    "^",
+    "+",
+    ":",
+    "ERR ",
+    "have ",
+    "want ",
+    "refs/heads/",
+    "peeled:",
+    "symref-target:",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
 ];
 
 #[test]
@@ -122,7 +154,8 @@ fn requests() {
         }
         let request = FetchRequest::parse(read.clone());
         assert!(request.with(&Default::default(), &[], &[]) == read);
-        let _ = (request.empty_answer(gix::hash::Kind::Sha1), starts_as_ours(bytes, false), starts_as_ours(bytes, true));
+        let _ =
+            (request.empty_answer(gix::hash::Kind::Sha1), starts_as_ours(bytes, false), starts_as_ours(bytes, true));
         let _ = (decoded(bytes, false), decoded(bytes, true));
     });
 }

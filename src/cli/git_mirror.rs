@@ -107,7 +107,7 @@ enum Command {
     },
     /// Install the man pages, so that `git mirror-fetch --help` finds them
     InstallMan {
-        /// The folder that holds man1 (default: $XDG_DATA_HOME/man, or ~/.local/share/man)
+        /// The folder that holds man1, man5 and man7 (default: $XDG_DATA_HOME/man, or ~/.local/share/man)
         dir: Option<PathBuf>,
     },
 }

@@ -20,6 +20,20 @@ struct Lists {
     list: Option<PathBuf>,
 }
 
+/// Addresses with commas or spaces between; a variable that is set to nothing names none.
+#[derive(Debug, Clone)]
+struct Proxies(Vec<IpAddr>);
+
+impl std::str::FromStr for Proxies {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let words = text.split([',', ' ']).filter(|word| !word.is_empty());
+        let address = |word: &str| word.parse().map_err(|_| format!("'{word}' is no IP address"));
+        words.map(address).collect::<std::result::Result<_, _>>().map(Proxies)
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub struct UploadPack {
     /// Do not try <directory>/.git if <directory> is no git directory
@@ -51,8 +65,14 @@ pub struct HttpBackend {
     #[command(flatten)]
     lists: Lists,
     /// Proxies whose X-Forwarded-For is believed, with commas between
-    #[arg(long, value_name = "addresses", value_delimiter = ',', env = "GIT_MIRROR_TRUSTED_PROXIES")]
-    trusted_proxies: Vec<IpAddr>,
+    #[arg(
+        long,
+        value_name = "addresses",
+        env = "GIT_MIRROR_TRUSTED_PROXIES",
+        default_value = "",
+        hide_default_value = true
+    )]
+    trusted_proxies: Proxies,
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,8 +86,8 @@ pub struct Serve {
     #[command(flatten)]
     lists: Lists,
     /// Proxies whose X-Forwarded-For is believed, with commas between
-    #[arg(long, value_name = "addresses", value_delimiter = ',')]
-    trusted_proxies: Vec<IpAddr>,
+    #[arg(long, value_name = "addresses", default_value = "", hide_default_value = true)]
+    trusted_proxies: Proxies,
     /// Connections at once; more wait
     #[arg(long, value_name = "n", default_value_t = serve::Limits::default().connections)]
     max_connections: usize,
@@ -117,7 +137,7 @@ pub fn http_backend(args: &HttpBackend) -> Result<i32> {
     let base = std::env::var_os("GIT_PROJECT_ROOT").map(PathBuf::from);
     let log = |text: &str| eprintln!("warning: {text}"); // the web server's log
     let site = Site::new(args.lists.list.clone(), base, Box::new(log));
-    http_backend::run(&site, &args.trusted_proxies)
+    http_backend::run(&site, &args.trusted_proxies.0)
 }
 
 /// Runs `git mirror serve`; returns the exit code.
@@ -133,7 +153,7 @@ pub fn serve(args: Serve) -> Result<i32> {
         listen: args.listen,
         root: args.dir,
         export_all: args.export_all,
-        trusted_proxies: args.trusted_proxies,
+        trusted_proxies: args.trusted_proxies.0,
         site: Site::new(args.lists.list, base, Box::new(|text| eprintln!("warning: {text}"))),
         limits: serve::Limits {
             connections: args.max_connections,

@@ -74,24 +74,21 @@ impl Learner<'_> {
         let Some(feature) = feature.filter(|feature| feature.id.is_some()) else {
             let is_from_ref = known.as_ref().is_some_and(KnownList::is_from_ref);
             let last = self.last();
-            if last.is_some() && !(is_from_ref && publishing::is_allowed(self.config)) {
-                if self.store(&MirrorList::default(), last.as_ref()).whole {
-                    state::note_list(self.repo, self.remote, None);
-                }
+            let stays = is_from_ref && publishing::is_allowed(self.config);
+            if last.is_some() && !stays && self.store(&MirrorList::default(), last.as_ref()).whole {
+                state::note_list(self.repo, self.remote, None);
             }
             return false;
         };
-        let is_remote = self.config.all(&self.key("url")).next().is_some();
         let fresh = |known: &KnownList| known.id == feature.id && state::now().saturating_sub(known.time) < FRESH;
-        is_remote && !known.is_some_and(|known| fresh(&known))
+        self.is_remote() && !known.is_some_and(|known| fresh(&known))
     }
 
     /// Reads the list that the owner keeps in the repository, where the user allows that, and it was not looked at today.
     pub fn learn_from_ref(&self) -> Lesson {
         let known = self.known();
         let looked = known.as_ref().is_some_and(|known| state::now().saturating_sub(known.time) < LOOKED);
-        let is_remote = self.config.all(&self.key("url")).next().is_some();
-        if looked || !is_remote || !publishing::is_allowed(self.config) {
+        if looked || !self.is_remote() || !publishing::is_allowed(self.config) {
             return Lesson::default();
         }
         let id = match publishing::id(self.url) {
@@ -107,6 +104,13 @@ impl Learner<'_> {
             (Some(id), _) => self.learn(marked, publishing::read(self.repo, self.url, &id)),
             (None, _) => self.learn(marked, Ok(MirrorList::default())),
         }
+    }
+
+    /// Returns whether there is a remote to store something for: not where a URL is fetched from, whose name is the URL.
+    fn is_remote(&self) -> bool {
+        let key = self.key("url");
+        let mut urls = self.config.all(&key).peekable();
+        urls.peek().is_some() && urls.all(|url| url != self.remote) && self.remote != self.url.raw()
     }
 
     /// Returns what is known of this very server's list.
@@ -176,8 +180,7 @@ impl Learner<'_> {
                 && self.config.all(&self.key("listedmirror")).eq(listed)
                 && self.config.number(&self.key("moremirrors")).unwrap_or(0) == list.more
         });
-        let is_remote = self.config.all(&self.key("url")).next().is_some();
-        if is_remote && !same {
+        if self.is_remote() && !same {
             self.learn(None, Ok(list));
         }
     }
@@ -426,6 +429,9 @@ pub fn ask(
         return Ok(Answer { feature: Feature::default(), list });
     }
     let feature = feature(&packets).ok_or_else(none)?;
+    if request.url.is_some() && !feature.url {
+        return Err(Error::new(Kind::Nothing, format!("{} stands in for no other URL", url.shown_host())));
+    }
     if let Some(writer) = channel.writer.as_mut() {
         pktio::write(writer, &request.encode(), &url.shown_host())?;
     }

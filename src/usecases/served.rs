@@ -42,16 +42,21 @@ impl Site {
         Site { list, base, lists: ListCache::default(), databases: DatabaseCache::default(), log }
     }
 
-    /// Returns the list of a repository: its own, or the site's. One that is damaged is logged, and counts as none.
+    /// Returns the list of a repository: its own, or the site's. One that is damaged is logged, and nothing is
+    /// advertised: the owner has said that the other one is not to be used.
     fn list(&self, common_dir: &Path, name: &str) -> Option<Arc<Loaded>> {
         let own = common_dir.join(FILE_NAME);
-        [Some(own), self.list.clone()].into_iter().flatten().find_map(|path| match self.lists.get(&path, name) {
-            Ok(list) => list,
-            Err(err) => {
-                (self.log)(&format!("no mirrors are advertised: {err}"));
-                None
+        for path in [Some(&own), self.list.as_ref()].into_iter().flatten() {
+            match self.lists.get(path, name) {
+                Ok(None) => {}
+                Ok(list) => return list,
+                Err(err) => {
+                    (self.log)(&format!("no mirrors are advertised: {err}"));
+                    return None;
+                }
             }
-        })
+        }
+        None
     }
 
     /// Has a damaged list of the repository logged, where another process will serve it.

@@ -94,7 +94,10 @@ impl<O: Write + AsFd> Helper<'_, O> {
         // The list is in the first line about a ref, behind `version 1` where that comes.
         match packets.iter().take(2).find_map(|pkt| from_v0(pkt.text())) {
             Some(list) => learner.learn_old(list),
-            None => drop(learner.must_ask(None)),
+            None => {
+                learner.must_ask(None);
+                learner.learn_from_ref();
+            }
         }
     }
 

@@ -23,6 +23,9 @@ use crate::usecases::served::Site;
 use crate::values::{Error, GitUrl, Kind, Result};
 use metrics::Metrics;
 
+/// Bytes of request bodies in memory, all connections together; more wait. Four of the largest always fit.
+const BODIES: usize = 128 << 20;
+
 /// What the server may spend.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -71,6 +74,8 @@ struct Server {
     order: Order,
     metrics: Metrics,
     transfers: Arc<Semaphore>,
+    /// KiB of request bodies that may be in memory.
+    bodies: Semaphore,
     log: Box<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -113,7 +118,8 @@ pub fn run(order: Order, mut listening: impl FnMut(&str), log: Box<dyn Fn(&str) 
             listening(&format!("{scheme}://{address}/"));
         }
         let transfers = Arc::new(Semaphore::new(order.limits.transfers));
-        let server = Arc::new(Server { order, metrics: Metrics::default(), transfers, log });
+        let bodies = Semaphore::new((BODIES.max(4 * order.limits.request)) / 1024);
+        let server = Arc::new(Server { bodies, order, metrics: Metrics::default(), transfers, log });
         serve(&server, listeners, &mut stop).await;
         Ok(())
     })
