@@ -71,6 +71,7 @@ scripts! {
     t6023_hostile_ssh => "t6023-hostile-ssh.sh",
     t6030_private_mirrors => "t6030-private-mirrors.sh",
     t6040_laptop => "t6040-laptop.sh",
+    t6050_list_in_the_repository => "t6050-list-in-the-repository.sh",
 }
 
 fn directory() -> PathBuf {
