@@ -59,6 +59,10 @@ scripts! {
     t5008_apache_cgi => "t5008-apache-cgi.sh",
     t5100_wire => "t5100-wire.sh",
     t5101_url => "t5101-url.sh",
+    t5102_policies => "t5102-policies.sh",
+    t5103_serve => "t5103-serve.sh",
+    t5104_serve_load => "t5104-serve-load.sh",
+    t5105_check_config => "t5105-check-config.sh",
     t6000_learn_path => "t6000-learn-path.sh",
     t6001_learn_git => "t6001-learn-git.sh",
     t6002_learn_http => "t6002-learn-http.sh",
@@ -88,6 +92,7 @@ fn run(script: &str) {
         .expect("sh starts");
     let tap = String::from_utf8_lossy(&output.stdout);
     let complete = tap.lines().any(|line| line.starts_with("1.."));
+    tap.lines().filter(|line| line.starts_with("1..0 ")).for_each(|line| println!("{script}: {line}"));
     let failed = tap.lines().any(|line| line.starts_with("not ok"));
     assert!(
         output.status.success() && complete && !failed,

@@ -181,6 +181,8 @@ fn old(order: &Order, served: &Served, out: &mut impl Write) -> Result<i32> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(Error::doing(Kind::Local, "cannot run git upload-pack"))?;
+    let pid = child.id();
+    let on_signal = os::OnSignal::run(move || os::terminate(pid));
     if let Some(stdout) = child.stdout.take() {
         let mut reader = PktReader::new(stdout, "git upload-pack");
         let mut first = Vec::new();
@@ -199,7 +201,9 @@ fn old(order: &Order, served: &Served, out: &mut impl Write) -> Result<i32> {
             tracing::debug!(%err, "the client has gone");
         }
     }
-    child.wait().map(os::exit_code).map_err(Error::doing(Kind::Local, "cannot wait for git upload-pack"))
+    let status = child.wait().map_err(Error::doing(Kind::Local, "cannot wait for git upload-pack"))?;
+    drop(on_signal);
+    Ok(os::exit_code(status))
 }
 
 #[cfg(test)]

@@ -227,7 +227,7 @@ async fn upload_pack(
         None => return too_large(),
     };
     let mut command = Command::from(stock(&server.order, &repository.dir, &protocol, &["--stateless-rpc"]));
-    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = match spawned {
         Ok(child) => child,
         Err(err) => {
@@ -239,7 +239,9 @@ async fn upload_pack(
     os::widen(&stdout, PIECE);
     tokio::spawn(async move { stdin.write_all(&body).await }); // where the child ends early, it has said why
     server.metrics.began();
-    let sending = Sending { stdout, piece: BytesMut::new(), _child: child, _turn: turn, server: Arc::clone(server) };
+    let process = Some((child, turn));
+    let sending =
+        Sending { stdout, piece: BytesMut::new(), complete: false, process, server: Arc::clone(server) };
     answer(StatusCode::OK, RESULT, sending.boxed())
 }
 
@@ -279,8 +281,10 @@ const RESULT: &str = "application/x-git-upload-pack-result";
 struct Sending {
     stdout: ChildStdout,
     piece: BytesMut,
-    _child: Child,
-    _turn: tokio::sync::OwnedSemaphorePermit,
+    /// Whether all of the output has been passed on.
+    complete: bool,
+    /// The child, and its turn.
+    process: Option<(Child, tokio::sync::OwnedSemaphorePermit)>,
     server: Arc<Server>,
 }
 
@@ -293,13 +297,27 @@ impl Body for Sending {
         this.piece.reserve(PIECE);
         let got = ready!(poll_read_buf(Pin::new(&mut this.stdout), cx, &mut this.piece))?;
         let piece = this.piece.split().freeze();
+        this.complete = got == 0;
         Poll::Ready((got > 0).then(|| Ok(Frame::data(piece))))
     }
 }
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.server.metrics.ended();
+        let Some((mut child, turn)) = self.process.take() else { return };
+        // SIGTERM and not SIGKILL: git upload-pack then ends its own children, too.
+        if let Some(pid) = child.id().filter(|_| !self.complete) {
+            os::terminate(pid);
+        }
+        let server = Arc::clone(&self.server);
+        let ended = async move {
+            let _ = child.wait().await;
+            server.metrics.ended();
+            drop(turn);
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(ended);
+        }
     }
 }
 

@@ -100,7 +100,7 @@ pub fn run(order: Order, mut listening: impl FnMut(&str), log: Box<dyn Fn(&str) 
         .build()
         .map_err(Error::doing(Kind::Local, "cannot start the server"))?;
     let order = Order { root, ..order };
-    runtime.block_on(async move {
+    let ended = runtime.block_on(async move {
         let mut listeners = Vec::new();
         for (is_git, address) in addresses {
             let listener = TcpListener::bind(address)
@@ -122,7 +122,10 @@ pub fn run(order: Order, mut listening: impl FnMut(&str), log: Box<dyn Fn(&str) 
         let server = Arc::new(Server { bodies, order, metrics: Metrics::default(), transfers, log });
         serve(&server, listeners, &mut stop).await;
         Ok(())
-    })
+    });
+    // What is still being sent ends here, and with it the processes that send it.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 /// Reads a URL to listen on; returns whether it is for `git://`, and the address.

@@ -1,0 +1,450 @@
+#!/bin/sh
+# git mirror serve: what it serves and what not, its limits, and its end.
+. "$(dirname "$0")/lib.sh"
+. "$T/lib-parts.sh"
+
+make_repos () {
+	mkdir srv
+	new_repo outside.git
+	grow outside.git main 3 1
+	cd srv
+	new_repo open.git
+	grow open.git main 30 1
+	cp -a open.git private.git
+	rm private.git/git-daemon-export-ok
+	mkdir team
+	cp -a open.git 'team/a b.git'
+	git clone -q --no-local "$PWD/open.git" work
+	touch work/.git/git-daemon-export-ok
+	ln -s open.git inside.git
+	ln -s ../outside.git linked.git
+	cp -a open.git late.git
+	echo 'late 3' >late.git/lie
+	cp -a open.git later.git
+	echo 'late 300' >later.git/lie
+	# Slow to send: 20 MB at 100 kB a second.
+	cp -a open.git slow.git
+	head -c 20000000 /dev/urandom >noise
+	oid=$(git -C slow.git hash-object -w "$PWD/noise")
+	tree=$(printf '100644 blob %s\tnoise\n' "$oid" | git -C slow.git mktree)
+	git -C slow.git update-ref refs/heads/main "$(git -C slow.git commit-tree -m noise "$tree")"
+	rm noise
+	cp -a slow.git large.git
+	echo 'slow 100000' >slow.git/lie
+	git -C large.git config uploadpack.keepAlive 1
+}
+
+start () { # <name> <argument>...
+	local name="$1"
+	shift
+	start_mirror_server "$name" "$TRASH/srv" --listen http://127.0.0.1:0 --listen git://127.0.0.1:0 "$@"
+}
+
+get () { "$HELPER/ask" --get "$serve_http${1#/}"; }
+
+metric () { # <server> <name>
+	local url
+	eval "url=\$${1}_http"
+	"$HELPER/ask" --get "$url-/metrics" | awk -v name="git_mirror_$2" '$1 == name { print $2 }'
+}
+
+# --- what it says ---
+
+prints_urls () {
+	cat "$LOG/serve.urls"
+	assert_eq 2 "$(grep -c -E '^(http|git)://127\.0\.0\.1:[1-9][0-9]*/$' "$LOG/serve.urls")" 'URLs on stdout'
+	assert_eq 2 "$(wc -l <"$LOG/serve.urls")" 'lines on stdout'
+	assert_contains '^http:' "$LOG/serve.urls"
+	git ls-remote "${serve_http}open.git" >/dev/null # it listens by now
+}
+
+refuses_to_start () {
+	taken=${serve_http#http://}
+	for arguments in "--listen https://127.0.0.1:0 srv" "--listen http://127.0.0.1:0 none" \
+		"--listen http://127.0.0.1:0 --max-transfers 0 srv" "--listen http://${taken%/} srv" \
+		"--listen http://127.0.0.1:0 outside.git/HEAD"; do
+		code=0
+		timeout 20 git-mirror serve $arguments >out 2>err || code=$?
+		cat err
+		case $code in
+		128 | 129) ;;
+		*) fail "exit code $code for $arguments" ;;
+		esac
+		assert_lacks . out
+		assert_contains '^fatal: |^error: ' err
+		assert_lacks panicked err
+	done
+}
+
+health_and_metrics () {
+	get -/health >answer
+	printf 'HTTP 200\nok\n' | diff -u - answer
+	before=$(metric serve 'http_requests_total{code="2xx"}')
+	git ls-remote "${serve_http}open.git" >/dev/null
+	after=$(metric serve 'http_requests_total{code="2xx"}')
+	assert_at_least $((before + 3)) "$after" 'requests counted'
+	assert_eq 0 "$(metric serve transfers_running)" 'transfers that run'
+	get -/metrics >answer
+	# Prometheus reads it: each value has a type.
+	grep -v '^#\|^HTTP' answer | sed 's/[{ ].*//' | sort -u >names
+	assert_at_least 5 "$(wc -l <names)" 'metrics'
+	while read -r name; do
+		assert_contains "^# TYPE $name (counter|gauge)\$" answer
+		assert_contains "^# HELP $name ." answer
+	done <names
+}
+
+logs () {
+	git ls-remote "${serve_http}open.git" >/dev/null
+	git ls-remote "${serve_git}open.git" >/dev/null
+	sleep 0.2
+	assert_contains '^20[0-9-]*T[0-9:]*.* 127\.0\.0\.1 "GET /open\.git/info/refs\?service=git-upload-pack" "git/.*" 200 ' \
+		"$LOG/serve.log"
+	assert_contains '127\.0\.0\.1 git "git-upload-pack /open\.git" 0 ' "$LOG/serve.log"
+	# What a client sends enters the log escaped.
+	"$HELPER/ask" --header "User-Agent: x\"$(printf '\t')y" "${serve_http}none" >/dev/null || :
+	assert_lacks "$(printf '\t')" "$LOG/serve.log"
+}
+
+# --- what it serves ---
+
+is_served () { # <server> <path>
+	local http git
+	eval "http=\$${1}_http git=\$${1}_git"
+	git ls-remote "$http$2" >refs-http || fail "$2 over HTTP"
+	git ls-remote "$git$2" >refs-git || fail "$2 over git://"
+	assert_contains refs/heads/main refs-http
+	assert_same_file refs-http refs-git
+}
+
+is_not_served () { # <server> <path as it goes over the wire>
+	local http git
+	eval "http=\$${1}_http git=\$${1}_git"
+	"$HELPER/ask" "$http$2" >answer || :
+	grep -q -x -E 'HTTP (404|400|403)' answer || { cat answer; fail "$2 over HTTP"; }
+	assert_lacks 'version 2|refs/heads' answer
+	"$HELPER/ask" --version 0 "$git$2" >answer 2>err || :
+	assert_lacks 'version 2|refs/heads' answer
+}
+
+exports () {
+	for path in open.git open 'team/a%20b.git' work work/.git inside.git; do
+		case $path in
+		*%20*) git ls-remote "$serve_http$path" | grep -q refs/heads/main ;; # git:// has no escapes
+		*) is_served serve $path ;;
+		esac
+	done
+	# A link is the operator's, as for git daemon.
+	is_served serve linked.git
+	for path in private.git none.git team '' . -/health; do
+		is_not_served serve "$path"
+	done
+	is_served all private.git
+	is_not_served all none.git
+	assert_contains 'access denied or repository not exported: /none.git' answer
+}
+
+stays_below () {
+	for server in serve all; do
+		for path in ../outside.git open.git/../../outside.git ./../outside.git %2e%2e/outside.git \
+			..%2foutside.git %2e%2e%2foutside.git open.git/%2e%2e/%2e%2e/outside.git //../outside.git \
+			..%5coutside.git "$TRASH/outside.git" %2foutside.git open.git%00/../outside.git \
+			-u %2d-upload-pack=id ~root; do
+			is_not_served $server "$path"
+		done
+		# Nothing but what git asks for: no file.
+		eval "http=\$${server}_http"
+		for path in open.git/HEAD open.git/config open.git/objects/info/packs open.git/info/refs \
+			'open.git/info/refs?service=git-receive-pack' open.git/git-upload-archive; do
+			"$HELPER/ask" --get "$http$path" >answer
+			grep -q -x -E 'HTTP (403|404|405)' answer || { cat answer; fail "$path"; }
+		done
+	done
+}
+
+read_only () {
+	"$HELPER/ask" --post --body-of 4 "${all_http}open.git/git-receive-pack" >answer
+	assert_contains '^HTTP 403$' answer
+	git clone -q "${all_git}open.git" pushing
+	git -C pushing commit -q --allow-empty -m pushed
+	for url in "${all_git}open.git" "${all_http}open.git"; do
+		code=0
+		git -C pushing push "$url" HEAD:refs/heads/pushed 2>err || code=$?
+		cat err
+		assert_eq 128 $code 'exit code'
+	done
+	git archive --remote="${all_git}open.git" main >/dev/null 2>err && fail 'an archive' || :
+	git -C srv/open.git for-each-ref >refs
+	assert_lacks pushed refs
+}
+
+# --- what it takes ---
+
+too_large () {
+	for options in '' --chunked --gzip; do
+		"$HELPER/ask" --body-of 30000 $options "${small_http}open.git" >answer
+		assert_contains '^HTTP 413$' answer
+	done
+	# 20 MB that are 20 kB on the way.
+	"$HELPER/ask" --body-of 20000000 --gzip "${small_http}open.git" >answer
+	assert_contains '^HTTP 413$' answer
+	"$HELPER/ask" --body-of 20000000 --gzip "${serve_http}open.git" >answer
+	assert_contains '^HTTP 413$' answer
+	# What is small enough still goes.
+	git clone -q "${small_http}open.git" small
+	assert_objects_equal srv/open.git small
+	assert_at_most 200000 "$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$serve_pid/status")" 'kB of memory'
+}
+
+wrong_requests () {
+	long=$(printf '%0120000d' 0)
+	"$HELPER/ask" --header "X-Long: $long" --get "${serve_http}open.git/info/refs?service=git-upload-pack" >answer
+	assert_contains '^HTTP (431|400)$' answer
+	"$HELPER/ask" --header 'Content-Type: text/plain' "${serve_http}open.git" command=ls-refs 0000 >answer
+	assert_contains '^HTTP 415$' answer
+	"$HELPER/ask" --header 'Content-Encoding: br' "${serve_http}open.git" command=ls-refs 0000 >answer
+	assert_contains '^HTTP 415$' answer
+	"$HELPER/ask" --header 'Content-Encoding: gzip' "${serve_http}open.git" command=ls-refs 0000 >answer
+	assert_contains '^HTTP (400|413)$' answer
+	"$HELPER/ask" --post --body-of 4 "${serve_http}open.git/info/refs?service=git-upload-pack" >answer
+	assert_contains '^HTTP 405$' answer
+	"$HELPER/ask" --get "${serve_http}open.git/git-upload-pack" >answer
+	assert_contains '^HTTP 405$' answer
+	"$HELPER/ask" "${serve_http}open.git" command=nonsense 0000 >answer || :
+	"$HELPER/ask" --get "${serve_http}-/health" >answer
+	assert_contains '^ok$' answer
+	assert_lacks panicked "$LOG/serve.log"
+}
+
+# crowd <count> <url> <text> <seconds>: clients that send the text and then nothing; those
+# from whom the server has hung up by then are counted.
+crowd () {
+	perl -MIO::Socket::INET -MTime::HiRes=time,sleep -e '
+		my ($count, $url, $text, $seconds) = @ARGV;
+		$text =~ s/\\r/\r/g; $text =~ s/\\n/\n/g; $text =~ s/\\0/\0/g;
+		my ($where) = $url =~ m{//([^/]+)};
+		$SIG{PIPE} = "IGNORE";
+		my @open = map { IO::Socket::INET->new($where) or die "$where: $!" } 1 .. $count;
+		for (@open) { syswrite $_, $text; $_->blocking(0) }
+		my ($until, $gone) = (time + $seconds, 0);
+		while (@open && time < $until) {
+			@open = grep {
+				my $got = sysread $_, my $data, 65536;
+				!(defined $got && $got == 0 || !defined $got && $!{ECONNRESET}) || !++$gone;
+			} @open;
+			sleep 0.05;
+		}
+		print "$gone\n"' "$@"
+}
+
+# Connections of clients that say nothing, or half of it, end; meanwhile those of
+# others wait, as there is room for 20.
+silent_clients () {
+	crowd 15 "$brief_http" '' 20 >gone-1 &
+	crowd 15 "$brief_http" 'GET / HTTP/1.1\r\nHost: ' 20 >gone-2 &
+	crowd 15 "$brief_git" '' 20 >gone-3 &
+	crowd 15 "$brief_git" '003egit-upload-pack /open' 20 >gone-4 &
+	crowd 15 "$brief_http" 'POST /open.git/git-upload-pack HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\nContent-Type: application/x-git-upload-pack-request\r\n\r\n' 20 >gone-5 &
+	crowd 15 "$brief_git" '0022git-upload-pack /open.git\0host=h\0' 20 >gone-6 &
+	sleep 0.3
+	"$HELPER/ask" --get "${brief_http}-/health" >answer
+	assert_contains '^ok$' answer
+	wait
+	cat gone-*
+	assert_eq '15 15 15 15 15 15' "$(echo $(cat gone-*))" 'connections that were ended'
+	ends_within 10 others_of "$brief_pid" || fail 'processes are left'
+	assert_at_most 2 "$(metric brief connections_open)" 'connections that are open'
+}
+
+# Who does not take what it asked for does not hold a process for ever.
+deaf_clients () {
+	oid=$(git -C srv/large.git rev-parse main)
+	body="0011command=fetch0001000fno-progress0032want $oid\\n0009done\\n0000"
+	length=$(($(printf "$body" | wc -c)))
+	for url in "$brief_http" "$brief_git"; do
+		perl -MSocket -e '
+			my ($url, $length, $body) = @ARGV;
+			$body =~ s/\\n/\n/g;
+			my ($host, $port) = $url =~ m{//([^/:]+):(\d+)};
+			socket(my $socket, PF_INET, SOCK_STREAM, 0) or die;
+			setsockopt($socket, SOL_SOCKET, SO_RCVBUF, 8192); # little fits on the way
+			connect($socket, pack_sockaddr_in($port, inet_aton($host))) or die;
+			if ($url =~ /^http/) {
+				syswrite $socket, "POST /large.git/git-upload-pack HTTP/1.1\r\nHost: h\r\nGit-Protocol: version=2\r\n"
+					. "Content-Type: application/x-git-upload-pack-request\r\nContent-Length: $length\r\n\r\n$body";
+			} else {
+				my $line = "git-upload-pack /large.git\0host=h\0\0version=2\0";
+				syswrite $socket, sprintf("%04x%s", length($line) + 4, $line) . $body;
+			}
+			sleep 60' "$url" "$length" "$body" 2>&1 &
+		deaf=$!
+		sleep 1
+		assert_contains . "$(group_of "$brief_pid" >running; echo running)"
+		assert_at_least 2 "$(wc -l <running)" 'processes while it does not listen'
+		ends_within 30 others_of "$brief_pid" || fail "a process is left for $url"
+		kill $deaf
+	done
+}
+
+others_of () { group_of "$1" | grep -v -x "$1"; }
+
+# --- how transfers and servers end ---
+
+wait_for_children () { # <pid> <count of pack-objects>
+	local attempt
+	for attempt in $(seq 150); do
+		test "$(group_of "$1" | xargs ps -o args= -p | grep -c pack-objects-hook)" -lt "$2" || return 0
+		sleep 0.1
+	done
+	fail 'no transfer began'
+}
+
+# A client that goes leaves no process behind.
+clients_that_go () {
+	for version in 2 0; do
+		for url in "$serve_http" "$serve_git"; do
+			rm -rf gone
+			"$HELPER/own-group" git -c protocol.version=$version clone -q "${url}slow.git" gone 2>err &
+			client=$!
+			wait_for_children "$serve_pid" 1
+			sleep 0.3 # so that some of it is on the way
+			kill -s KILL -- "-$client"
+			wait $client || :
+			ends_within 15 others_of "$serve_pid" || fail "a process is left for $url, v$version"
+		done
+	done
+	# Also where nothing has been sent so far.
+	rm -rf gone
+	"$HELPER/own-group" git clone -q "${serve_http}later.git" gone 2>err &
+	client=$!
+	wait_for_children "$serve_pid" 1
+	kill -s KILL -- "-$client"
+	wait $client || :
+	ends_within 15 others_of "$serve_pid" || fail 'a process is left that had not sent anything'
+	assert_eq 0 "$(metric serve transfers_running)" 'transfers that run'
+}
+
+# Told to stop, it ends what it began, and nothing else.
+ends_gracefully () { # <signal>
+	rm -rf stop-*
+	start stopping --grace 30
+	git clone -q "${stopping_http}late.git" stop-http &
+	one=$!
+	git clone -q "${stopping_git}late.git" stop-git &
+	two=$!
+	git -c protocol.version=0 clone -q "${stopping_git}late.git" stop-v0 &
+	three=$!
+	wait_for_children "$stopping_pid" 3
+	kill "-$1" "$stopping_pid"
+	sleep 0.5
+	git ls-remote "${stopping_http}open.git" 2>err && fail 'it still takes connections over HTTP'
+	git ls-remote "${stopping_git}open.git" 2>err && fail 'it still takes connections over git://'
+	wait $one || fail 'the clone over HTTP'
+	wait $two || fail 'the clone over git://'
+	wait $three || fail 'the clone over git://, v0'
+	code=0
+	wait "$stopping_pid" || code=$?
+	assert_eq 0 $code 'exit code of the server'
+	for clone in stop-http stop-git stop-v0; do
+		assert_objects_equal srv/late.git $clone
+	done
+	assert_eq '' "$(group_of "$stopping_pid")" 'processes left'
+}
+
+# With nothing to end, it ends at once, open connections or not.
+ends_at_once () {
+	start idle
+	crowd 3 "$idle_http" '' 20 >gone &
+	sleep 0.5
+	before=$(date +%s)
+	kill -TERM "$idle_pid"
+	code=0
+	wait "$idle_pid" || code=$?
+	assert_eq 0 $code 'exit code of the server'
+	assert_at_most 5 $(($(date +%s) - before)) 'seconds until it ended'
+	wait
+}
+
+ends_after_grace () {
+	rm -rf stop-*
+	start impatient --grace 1
+	git clone -q "${impatient_http}later.git" stop-http 2>err-http &
+	one=$!
+	git clone -q "${impatient_git}later.git" stop-git 2>err-git &
+	two=$!
+	git -c protocol.version=0 clone -q "${impatient_git}later.git" stop-v0 2>err-v0 &
+	three=$!
+	wait_for_children "$impatient_pid" 3
+	before=$(date +%s)
+	kill -TERM "$impatient_pid"
+	code=0
+	wait "$impatient_pid" || code=$?
+	assert_eq 0 $code 'exit code of the server'
+	assert_at_most 10 $(($(date +%s) - before)) 'seconds until it ended'
+	for client in $one $two $three; do
+		wait $client && fail 'a clone that cannot be complete succeeded'
+	done
+	ends_within 5 group_of "$impatient_pid" || fail 'processes are left'
+}
+
+# Killed, it cannot end its children: they end with their transfers.
+killed () {
+	rm -rf stop-*
+	start dying
+	git clone -q "${dying_http}late.git" stop-http 2>err-http &
+	one=$!
+	git clone -q "${dying_git}late.git" stop-git 2>err-git &
+	two=$!
+	wait_for_children "$dying_pid" 2
+	kill -KILL "$dying_pid"
+	wait $one && fail 'the clone over HTTP has nobody to answer it'
+	wait $two || :
+	ends_within 15 group_of "$dying_pid" || fail 'processes are left'
+}
+
+# More transfers than are allowed wait in turn.
+waits_in_turn () {
+	local clients=
+	rm -rf turn-*
+	start turns --max-transfers 2
+	for i in 1 2 3; do
+		git clone -q "${turns_http}open.git" turn-http-$i &
+		clients="$clients $!"
+		git clone -q "${turns_git}open.git" turn-git-$i &
+		clients="$clients $!"
+	done
+	for client in $clients; do
+		wait $client || fail 'a clone'
+	done
+	for i in 1 2 3; do
+		assert_refs_equal turn-http-1 turn-http-$i
+		assert_refs_equal turn-http-1 turn-git-$i
+	done
+	kill "$turns_pid"
+	wait "$turns_pid"
+}
+
+test_case 'repositories' make_repos
+start serve
+start all --export-all
+start small --max-request 20000
+start brief --timeout 2 --max-connections 20
+test_case 'URLs are printed once it listens' prints_urls
+test_case 'it refuses what it cannot do' refuses_to_start
+test_case '/-/health and /-/metrics' health_and_metrics
+test_case 'the access log' logs
+test_case 'git-daemon-export-ok, --export-all, links' exports
+test_case 'nothing above the folder, no files' stays_below
+test_case 'read-only' read_only
+test_case 'requests that are too large' too_large
+test_case 'requests that are wrong' wrong_requests
+test_case 'clients that say nothing' silent_clients
+test_case 'clients that do not listen' deaf_clients
+test_case 'clients that go' clients_that_go
+test_case 'transfers wait in turn' waits_in_turn
+test_case 'SIGTERM: transfers are ended first' ends_gracefully TERM
+test_case 'SIGINT: likewise' ends_gracefully INT
+test_case 'SIGTERM: nothing to end' ends_at_once
+test_case 'SIGTERM: not for longer than --grace' ends_after_grace
+test_case 'SIGKILL: no lasting process' killed
+test_done
