@@ -74,8 +74,12 @@ scripts! {
     t6022_hostile_http => "t6022-hostile-http.sh",
     t6023_hostile_ssh => "t6023-hostile-ssh.sh",
     t6030_private_mirrors => "t6030-private-mirrors.sh",
+    t6031_plaintext_of_https => "t6031-plaintext-of-https.sh",
     t6040_laptop => "t6040-laptop.sh",
     t6050_list_in_the_repository => "t6050-list-in-the-repository.sh",
+    t6060_ask => "t6060-ask.sh",
+    t6070_stock_servers => "t6070-stock-servers.sh",
+    t6080_learn_v0 => "t6080-learn-v0.sh",
 }
 
 fn directory() -> PathBuf {
