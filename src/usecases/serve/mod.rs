@@ -2,7 +2,7 @@
 //!
 //! One task a connection. Stock `git upload-pack` does the work, in at most [`Limits::transfers`] processes at once;
 //! whoever comes beyond that waits in turn. Over `git://` the child gets the socket itself; over HTTP its output is
-//! passed on in pieces of [`http::PIECE`] bytes. So memory is bounded by the number of connections.
+//! passed on in pieces. What is in memory is bounded: a piece for each transfer, and request bodies up to a total.
 
 mod git;
 mod http;
