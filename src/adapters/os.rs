@@ -49,13 +49,6 @@ pub fn peer_of_stdin() -> Option<core::net::IpAddr> {
     core::net::SocketAddr::try_from(peer).ok().map(|address| address.ip().to_canonical())
 }
 
-/// Has a pipe hold `bytes`, where the system allows that (pipe(7)).
-pub fn widen(pipe: &impl AsFd, bytes: usize) {
-    if let Err(err) = rustix::pipe::fcntl_setpipe_size(pipe, bytes) {
-        tracing::debug!(%err, "the pipe stays as it is");
-    }
-}
-
 /// Ends a connection whose other side takes nothing of what it is sent for `limit` (tcp(7), `TCP_USER_TIMEOUT`).
 pub fn limit_unsent(socket: &impl AsFd, limit: Duration) {
     let ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
