@@ -63,6 +63,7 @@ scripts! {
     t5103_serve => "t5103-serve.sh",
     t5104_serve_load => "t5104-serve-load.sh",
     t5105_check_config => "t5105-check-config.sh",
+    t5106_serve_ends => "t5106-serve-ends.sh",
     t6000_learn_path => "t6000-learn-path.sh",
     t6001_learn_git => "t6001-learn-git.sh",
     t6002_learn_http => "t6002-learn-http.sh",

@@ -33,12 +33,14 @@ use crate::usecases::served::Served;
 use crate::usecases::upload_pack::version;
 use crate::wire::Pkt;
 
-/// Bytes that are passed on at once, and that the pipe from a child holds: with the usual 64 KiB, a transfer took a
-/// fifth more CPU time than `git daemon` (t/perf/run, `serve`).
-pub const PIECE: usize = 256 * 1024;
+/// Bytes that are passed on at once: what a pipe holds.
+const PIECE: usize = 64 * 1024;
 /// How long a client may take to send the head of a request, also the next one on an open connection; less where it may
 /// be silent for less.
 const HEAD: Duration = Duration::from_secs(30);
+
+/// How long the rest of a refused request is read.
+const DISCARD: Duration = Duration::from_secs(5);
 
 type Answer = Response<BoxBody<Bytes, std::io::Error>>;
 
@@ -184,6 +186,7 @@ async fn upload_pack(
     };
     let declared = hyper::body::Body::size_hint(request.body()).exact().unwrap_or(limits.request as u64);
     if declared > limits.request as u64 {
+        discard(request.into_body());
         return too_large();
     }
     // Room for the body, as it comes and unpacked, is taken before it is read.
@@ -236,12 +239,10 @@ async fn upload_pack(
         }
     };
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else { return failed() };
-    os::widen(&stdout, PIECE);
     tokio::spawn(async move { stdin.write_all(&body).await }); // where the child ends early, it has said why
     server.metrics.began();
     let process = Some((child, turn));
-    let sending =
-        Sending { stdout, piece: BytesMut::new(), complete: false, process, server: Arc::clone(server) };
+    let sending = Sending { stdout, piece: BytesMut::new(), complete: false, process, server: Arc::clone(server) };
     answer(StatusCode::OK, RESULT, sending.boxed())
 }
 
@@ -256,9 +257,17 @@ async fn collected(mut body: Incoming, limits: &Limits) -> Result<Bytes, Answer>
             Ok(Some(Ok(frame))) => all.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
         }
         if all.len() > limits.request {
+            discard(body);
             return Err(too_large());
         }
     }
+}
+
+/// Reads the rest of a body that is refused: a client that is still sending when the connection ends does not see the
+/// answer.
+fn discard(mut body: Incoming) {
+    let rest = async move { while let Some(Ok(_)) = body.frame().await {} };
+    tokio::spawn(tokio::time::timeout(DISCARD, rest));
 }
 
 /// Returns the body as git reads it; `None` where it is damaged or too large.

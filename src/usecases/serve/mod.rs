@@ -181,9 +181,14 @@ async fn serve(server: &Arc<Server>, listeners: Vec<Listener>, stop: &mut Stop) 
     stop.told().await;
     let _ = stopping.send(true);
     while accepting.join_next().await.is_some() {}
-    let all = u32::try_from(server.order.limits.connections).unwrap_or(u32::MAX);
+    let all = |limit| u32::try_from(limit).unwrap_or(u32::MAX);
+    let ended = async {
+        let _ = connections.acquire_many(all(server.order.limits.connections)).await;
+        // A process may end a little after the connection that it served.
+        let _ = server.transfers.acquire_many(all(server.order.limits.transfers)).await;
+    };
     tokio::select! {
-        _ = connections.acquire_many(all) => {}
+        () = ended => {}
         () = tokio::time::sleep(server.order.limits.grace) => {}
         () = stop.told() => {} // a second time: at once
     }
