@@ -10,7 +10,7 @@ laptops=$TRASH/laptops
 make_repos () {
 	mkdir "$srv" "$laptops"
 	new_repo "$srv/project.git"
-	grow "$srv/project.git" main 500 1
+	grow "$srv/project.git" main 250 1
 	grow "$srv/project.git" topic 20 2 "$(git -C "$srv/project.git" rev-parse main~40)"
 	tag "$srv/project.git" v1 main~10
 	git -C "$srv/project.git" tag light topic
@@ -94,7 +94,7 @@ assert_nearly_all () {
 	local ours=$(canonical_sent) theirs=$(mirrors_sent)
 	echo "canonical $ours, mirrors $theirs"
 	assert_at_least 99 $((100 * theirs / (ours + theirs + 1))) 'percent of the bytes from mirrors'
-	assert_at_least 100000 "$theirs" 'bytes from mirrors'
+	assert_at_least 60000 "$theirs" 'bytes from mirrors'
 }
 
 plain_laptop () {
@@ -123,7 +123,7 @@ fetch_from_it () {
 	git clone -q "$canonical" client
 	git -C client config remote.origin.vcs mirror
 	git -C client config remote.origin.mirrorUrl "$(laptop_url http fresh)"
-	grow "$srv/project.git" main 300 10
+	grow "$srv/project.git" main 200 10
 	grow "$srv/project.git" new 10 11 "$(git -C "$srv/project.git" rev-parse main~8)"
 	tag "$srv/project.git" v2 main~2
 	git -C "$laptops/fresh" fetch -q
@@ -146,7 +146,7 @@ stale () {
 	grow "$srv/project.git" main 5 20
 	tag "$srv/project.git" v3 main~1
 	clone_with "$(laptop_url http stale)"
-	assert_at_least 100000 "$(mirrors_sent)" 'bytes from the laptop'
+	assert_at_least 60000 "$(mirrors_sent)" 'bytes from the laptop'
 	assert_at_most 8000 "$(canonical_sent)" 'bytes from canonical'
 	assert_at_least 1 "$(canonical_sent)" 'bytes from canonical'
 }
@@ -200,7 +200,7 @@ another_url () {
 single_branch () {
 	a_laptop single --single-branch --branch topic
 	clone_with "$(laptop_url http single)"
-	assert_at_least 100000 "$(mirrors_sent)" 'bytes from the laptop'
+	assert_at_least 60000 "$(mirrors_sent)" 'bytes from the laptop'
 	assert_at_least 1 "$(canonical_sent)" 'bytes from canonical'
 	clone_with "$(laptop_url http single)" -- --single-branch --branch topic
 	assert_nearly_all
@@ -220,7 +220,7 @@ a_chain () {
 	a_laptop one
 	used "$laptops/one"
 	previous=one
-	for name in two three four; do
+	for name in two three; do
 		clone_with "$(laptop_url http $previous)"
 		assert_nearly_all
 		rm -rf "${laptops:?}/$name"
@@ -245,7 +245,7 @@ empty_laptop () {
 	clone_with "$(laptop_url http empty)"
 	assert_eq 0 "$(mirrors_sent)" 'bytes from an empty laptop'
 	clone_with "$(laptop_url http nobody)" "$(laptop_url http empty)" "$(laptop_url http fresh)"
-	assert_at_least 100000 "$(mirrors_sent)" 'bytes from the third'
+	assert_at_least 60000 "$(mirrors_sent)" 'bytes from the third'
 }
 
 make_repos >"$LOG/make" 2>&1 || { cat "$LOG/make"; echo 'Bail out! no repositories'; exit 1; }

@@ -244,7 +244,7 @@ for_one_run () {
 	assert_contains 'ls-remote.*refs/meta' trace
 	assert_eq near "$(learned)" learned
 	assert_at_least 1500 "$(packed_by near.git)" 'bytes from near'
-	assert_at_most 500 "$(packed_by forge.git)" 'bytes from canonical, the list'
+	assert_at_most 1500 "$(packed_by forge.git)" 'bytes from canonical, the list'
 	assert_eq '' "$(git -C got config mirror.fromRef)" mirror.fromRef
 	rm -rf got
 	git clone -q "$forge" got
