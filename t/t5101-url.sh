@@ -43,6 +43,7 @@ make_repos () {
 	git -C some fetch -q --no-tags "$PWD/canonical.git" '+refs/heads/main:refs/remotes/origin/main' \
 		'+refs/heads/rel/*:refs/remotes/origin/rel/*' # the secret one, too
 	git -C some config remote.origin.tagOpt --no-tags
+	git -C some tag not-fetched refs/remotes/origin/main
 
 	cp -a plain hidden
 	git -C hidden config transfer.hideRefs refs/remotes/origin/topic
