@@ -1,7 +1,7 @@
 //! What happened with each mirror last time, and which mirror list is known: `<common dir>/mirror-fetch/state.toml`.
 //!
 //! Not configuration: it may be deleted at any time, and a damaged file counts as none. It is replaced by rename, under
-//! a lock; who cannot get the lock at once leaves the file as it is. No URL is stored, only the name in `refs/mirror/`.
+//! a lock; who cannot get the lock in time leaves the file as it is. No URL is stored, only the name in `refs/mirror/`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::repo::Repo;
 use crate::values::RefSpace;
+
+/// How often the lock is tried, and the time between: whoever holds it needs a millisecond or two.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// What came of a mirror when it was last asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +35,7 @@ pub struct KnownList {
     pub time: u64,
     /// The `id` that it advertised then.
     pub id: Option<String>,
-    /// A hash of its URL: a list is known for one server only.
+    /// A hash of its URL and of what the user allows: a list is known for one server only.
     pub server: String,
     /// How many mirrors it has named so far.
     #[serde(default)]
@@ -112,7 +116,14 @@ fn try_change(repo: &Repo, change: impl FnOnce(&mut File)) -> std::io::Result<()
     let dir = path.parent().unwrap_or(&repo.common_dir);
     std::fs::create_dir_all(dir)?;
     let lock = std::fs::File::create(dir.join("lock"))?;
-    lock.try_lock()?;
+    let mut tries = 0;
+    while let Err(err) = lock.try_lock() {
+        tries += 1;
+        if tries == LOCK_TRIES {
+            return Err(err.into());
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
     let mut file = load(repo);
     change(&mut file);
     let text = toml::to_string(&file).map_err(std::io::Error::other)?;

@@ -72,9 +72,9 @@ impl Learner<'_> {
     pub fn must_ask(&self, feature: Option<&Feature>) -> bool {
         let known = self.known();
         let Some(feature) = feature.filter(|feature| feature.id.is_some()) else {
-            let is_from_ref = known.as_ref().is_some_and(KnownList::is_from_ref);
             let last = self.last();
-            let stays = is_from_ref && publishing::is_allowed(self.config);
+            // What was read in the repository was asked for, be it once.
+            let stays = known.as_ref().is_some_and(KnownList::is_from_ref);
             if last.is_some() && !stays && self.store(&MirrorList::default(), last.as_ref()).whole {
                 state::note_list(self.repo, self.remote, None);
             }
@@ -127,10 +127,13 @@ impl Learner<'_> {
         format!("remote.{}.{variable}", self.remote)
     }
 
+    /// Returns what a list is known for: the server, and what the user allows, as that decides what of a list is stored.
     fn server(&self) -> String {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         crate::values::url_key::key(self.url.raw()).hash(&mut hasher);
+        let allowed: Vec<&str> = self.config.all("mirror.allowprotocol").collect();
+        (allowed, allows_private(self.config)).hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
 
