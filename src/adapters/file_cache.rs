@@ -1,6 +1,6 @@
 //! What was read from files, kept by long-lived servers until the file changes.
 //!
-//! A file is looked at once a second at most. One that cannot be read counts as missing until it changes again; why is
+//! Usually a file is looked at once a second at most. One that cannot be read counts as missing until it changes again; why is
 //! said once, so that a log is not flooded. Holds no more than 10,000 files.
 
 use std::collections::HashMap;
@@ -20,6 +20,7 @@ const MOST_FILES: usize = 10_000;
 /// The contents of files, as values of one kind.
 #[derive(Debug)]
 pub struct FileCache<T> {
+    believed: Duration,
     kept: Mutex<HashMap<PathBuf, Kept<T>>>,
 }
 
@@ -32,11 +33,16 @@ struct Kept<T> {
 
 impl<T> Default for FileCache<T> {
     fn default() -> Self {
-        FileCache { kept: Mutex::default() }
+        FileCache { believed: BELIEVED, kept: Mutex::default() }
     }
 }
 
 impl<T> FileCache<T> {
+    /// Returns a cache that looks at a file whenever it is asked.
+    pub fn wary() -> Self {
+        FileCache { believed: Duration::ZERO, kept: Mutex::default() }
+    }
+
     /// Returns what `path` holds, as `read` reads it: nothing where the file is missing, or is known to be damaged.
     ///
     /// `is_current` says of a kept value whether what it was made of beside the file is unchanged.
@@ -61,7 +67,7 @@ impl<T> FileCache<T> {
     ) -> Result<Option<Arc<T>>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = kept.get_mut(path) {
-            if now.saturating_duration_since(known.looked) < BELIEVED {
+            if now.saturating_duration_since(known.looked) < self.believed {
                 return Ok(known.value.clone());
             }
             if known.stamp == os::file_stamp(path) && known.value.as_deref().is_none_or(is_current) {

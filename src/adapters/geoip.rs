@@ -112,9 +112,16 @@ fn value<T: DeserializeOwned>(record: &Record, path: &[&str]) -> Option<T> {
 }
 
 /// The databases of a server, read again when they change.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct DatabaseCache {
     files: FileCache<Database>,
+}
+
+impl Default for DatabaseCache {
+    /// It must not be behind the list: the list's `id` tells of a new database, and the answer is kept under it.
+    fn default() -> Self {
+        DatabaseCache { files: FileCache::wary() }
+    }
 }
 
 impl DatabaseCache {
