@@ -47,7 +47,15 @@ same_by_both () { # <uses|spares|any> <world> <command>
 	run_in_world mirror "$2" "$3"
 	cat "$LOG/command.err"
 	assert_no_helper_left
-	assert_same_results || fail "through the helper it differs: $3"
+	if ! assert_same_results; then
+		# On a busy machine a server may have hung up on plain git: what the helper gave stands, plain git runs again.
+		rm -rf results/plain
+		run_in_world plain "$2" "$3"
+		assert_same_results || fail "through the helper it differs: $3"
+		rm -rf results/mirror
+		run_in_world mirror "$2" "$3"
+		assert_same_results || fail "through the helper it differs: $3"
+	fi
 	case $1 in
 	uses) assert_at_least 1 "$(packed_by "$mirror_state.git")" 'bytes from the mirror' ;;
 	spares) assert_eq 0 "$(packed_by "$mirror_state.git")" 'bytes from the mirror' ;;
