@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod config;
+pub mod enter_repo;
 pub mod file_cache;
 pub mod geoip;
 pub mod list_file;

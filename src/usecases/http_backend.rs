@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 
 use core::net::IpAddr;
 
+use crate::adapters::enter_repo;
 use crate::adapters::pktio::PktReader;
 use crate::adapters::{os, pktio, process};
-use crate::usecases::serve::repository;
 use crate::usecases::served::{Served, Site};
 use crate::usecases::upload_pack::MAX_REQUEST;
 use crate::values::{Error, Kind, Result};
@@ -72,7 +72,7 @@ impl Cgi {
 pub fn run(site: &Site, proxies: &[IpAddr]) -> Result<i32> {
     let stock = || process::git(["http-backend"]);
     let Some(cgi) = Cgi::read(proxies) else { return os::replace_by(&mut stock()) };
-    let served = repository::at(&cgi.directory, false).map(|dir| Served::open(&dir, site));
+    let served = enter_repo::at(&cgi.directory, false).map(|dir| Served::open(&dir, site));
     let Some(served) = served.filter(|served| served.feature().is_some()) else {
         return os::replace_by(&mut stock());
     };

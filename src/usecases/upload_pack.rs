@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use core::net::IpAddr;
 
+use crate::adapters::enter_repo;
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::{os, process};
-use crate::usecases::serve::repository;
 use crate::usecases::served::{Served, Site};
 use crate::values::{Error, Kind, Result};
 use crate::wire::Pkt;
@@ -53,7 +53,7 @@ pub fn client_address() -> Option<IpAddr> {
 pub fn run(order: &Order, site: &Site) -> Result<i32> {
     let protocol = std::env::var("GIT_PROTOCOL").unwrap_or_default();
     let version = version(&protocol);
-    let served = repository::at(Path::new(&order.directory), order.strict).map(|dir| Served::open(&dir, site));
+    let served = enter_repo::at(Path::new(&order.directory), order.strict).map(|dir| Served::open(&dir, site));
     let Some(served) = served.filter(|served| served.feature().is_some()) else {
         return os::replace_by(&mut stock(order, &[]));
     };

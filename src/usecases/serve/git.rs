@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Server, repository};
+use super::Server;
+use crate::adapters::enter_repo;
 use crate::adapters::os;
 use crate::wire::Pkt;
 use crate::wire::pkt::{HEADER, Head};
@@ -82,7 +83,7 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
 async fn answer(server: &Server, mut stream: TcpStream, peer: SocketAddr, request: &Request) -> std::io::Result<i32> {
     let order = &server.order;
     let found = (request.service == "git-upload-pack")
-        .then(|| repository::find(&order.root, &request.path, order.export_all))
+        .then(|| enter_repo::find(&order.root, &request.path, order.export_all))
         .flatten();
     let Some(found) = found else {
         let mut refusal = Vec::new();

@@ -25,8 +25,8 @@ use tokio_util::io::poll_read_buf;
 
 use super::idle::Idle;
 use super::metrics::Metrics;
-use super::repository::{self, Repository};
 use super::{Limits, Order, Server};
+use crate::adapters::enter_repo::{self, Repository};
 use crate::adapters::{os, process};
 use crate::usecases::http_backend::{client_address, decoded, starts_as_ours};
 use crate::usecases::served::Served;
@@ -115,7 +115,7 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>, client: Option<
         _ => return plain(StatusCode::NOT_FOUND, "not found\n"),
     };
     let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
-    let Some(repository) = repository::find(&server.order.root, &name, server.order.export_all) else {
+    let Some(repository) = enter_repo::find(&server.order.root, &name, server.order.export_all) else {
         return plain(StatusCode::NOT_FOUND, "repository not found\n");
     };
     let protocol = protocol(request.headers());

@@ -8,7 +8,6 @@ mod git;
 mod http;
 mod idle;
 mod metrics;
-pub mod repository;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
