@@ -1,16 +1,13 @@
 //! `git://` (git-daemon(1)): reads who wants what, and hands the socket to `git mirror upload-pack`.
 
 use std::net::SocketAddr;
-use std::process::Stdio;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Server;
+use super::{Server, socket};
 use crate::adapters::enter_repo;
-use crate::adapters::os;
 use crate::wire::Pkt;
 use crate::wire::pkt::{HEADER, Head};
 
@@ -18,21 +15,6 @@ use crate::wire::pkt::{HEADER, Head};
 const REQUEST: Duration = Duration::from_secs(10);
 /// The longest request, in bytes.
 const MAX: usize = 8192;
-
-/// The processes that serve now.
-static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
-
-/// Ends what is still being sent.
-pub async fn end_all() {
-    let children = CHILDREN.lock().map(|children| children.clone()).unwrap_or_default();
-    children.iter().for_each(|pid| os::terminate(*pid));
-    for _ in 0..50 {
-        if CHILDREN.lock().is_ok_and(|children| children.is_empty()) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
 
 /// A request of the `git://` protocol (gitprotocol-pack(5), "Git Transport").
 #[derive(Debug, PartialEq, Eq)]
@@ -95,11 +77,6 @@ async fn answer(server: &Server, mut stream: TcpStream, peer: SocketAddr, reques
     };
     order.site.look(&found.dir); // the child's stderr is not for this
     let Ok(_turn) = server.transfers.acquire().await else { return Ok(128) };
-    let stream = stream.into_std()?;
-    stream.set_nonblocking(false)?;
-    stream.set_nodelay(true)?;
-    os::limit_unsent(&stream, order.limits.idle);
-    let socket: std::os::fd::OwnedFd = stream.into();
     let mut command = tokio::process::Command::new(std::env::current_exe()?);
     command.arg0("git-mirror").arg("upload-pack").arg("--strict");
     command.arg(format!("--timeout={}", order.limits.idle.as_secs().max(1)));
@@ -112,22 +89,7 @@ async fn answer(server: &Server, mut stream: TcpStream, peer: SocketAddr, reques
         "" => command.env_remove("GIT_PROTOCOL"),
         protocol => command.env("GIT_PROTOCOL", protocol),
     };
-    let mut child =
-        command.stdin(Stdio::from(socket.try_clone()?)).stdout(Stdio::from(socket)).kill_on_drop(true).spawn()?;
-    drop(command); // it holds the socket, which the client shall see closed when the child ends
-    server.metrics.began();
-    let pid = child.id();
-    note(|children| children.extend(pid));
-    let status = child.wait().await;
-    note(|children| children.retain(|other| Some(*other) != pid));
-    server.metrics.ended();
-    status.map(os::exit_code)
-}
-
-fn note(change: impl FnOnce(&mut Vec<u32>)) {
-    if let Ok(mut children) = CHILDREN.lock() {
-        change(&mut children);
-    }
+    socket::serve(server, command, None, stream).await
 }
 
 #[cfg(test)]

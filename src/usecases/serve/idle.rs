@@ -24,6 +24,11 @@ impl Idle {
         Idle { stream, limit, patience: Box::pin(sleep(limit)), stuck: false }
     }
 
+    /// Returns the connection.
+    pub fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+
     /// Passes the outcome of a write on, or the end of patience.
     fn wrote<T>(&mut self, cx: &mut Context, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {

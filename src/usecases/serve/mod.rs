@@ -1,13 +1,15 @@
 //! `git mirror serve`: a small server of smart HTTP and `git://` over a folder of repositories; read-only.
 //!
 //! One task a connection. Stock `git upload-pack` does the work, in at most [`Limits::transfers`] processes at once;
-//! whoever comes beyond that waits in turn. Over `git://` the child gets the socket itself; over HTTP its output is
-//! passed on in pieces. What is in memory is bounded: a piece for each transfer, and request bodies up to a total.
+//! whoever comes beyond that waits in turn. It gets the client's socket itself, but for short answers over HTTP. What is
+//! in memory is bounded: a piece for each such answer, and request bodies up to a total.
 
 mod git;
 mod http;
 mod idle;
 mod metrics;
+mod rpc;
+mod socket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -191,7 +193,7 @@ async fn serve(server: &Arc<Server>, listeners: Vec<Listener>, stop: &mut Stop) 
         () = tokio::time::sleep(server.order.limits.grace) => {}
         () = stop.told() => {} // a second time: at once
     }
-    git::end_all().await;
+    socket::end_all().await;
 }
 
 async fn accept(
