@@ -149,6 +149,7 @@ ref_table () { # <file of stderr>
 # --- who sent what: see helper/Answers.pm and helper/pack-objects-hook ---
 
 forget_traffic () {
+	forget_hosts
 	rm -f "$LOG/answers" "$LOG/packs" "$LOG/contacts"
 }
 

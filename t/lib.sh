@@ -82,6 +82,8 @@ git config --global gc.auto 0
 git config --global maintenance.auto false
 git config --global advice.detachedHead false
 git config --global protocol.file.allow always
+# On loopback no mirror is worth it.
+git config --global mirror.mustPay false
 # Every pack that any server here sends is logged, and may be made a lie.
 echo "#!/bin/sh
 exec '$HELPER/pack-objects-hook' '$LOG/packs' -- \"\$@\"" >"$TRASH/bin/pack-objects-hook"
@@ -114,6 +116,11 @@ trap 'exit 143' TERM HUP
 test_count=0
 test_failed=0
 
+# What was measured of hosts, and that they failed: no case shall know it of another one's.
+forget_hosts () {
+	rm -rf "$HOME/.cache/git-mirror-fetch"
+}
+
 # test_case <description> <function> [<argument>...]
 test_case () {
 	test_description=$1
@@ -122,6 +129,7 @@ test_case () {
 	(
 		set -e
 		cd "$TRASH"
+		forget_hosts
 		"$@"
 	) >"$LOG/case" 2>&1 </dev/null
 	if test $? = 0; then

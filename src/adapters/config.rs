@@ -5,12 +5,13 @@
 
 use super::process;
 use crate::decide::host::is_private_host;
+use crate::decide::selector::Preference;
 use crate::decide::trust::{self, Trust};
 use crate::values::{Error, GitUrl, Kind, Listed, Mirror, Origin, Result};
 
 /// Mirrors named for one run, a line each (`git mirror-fetch --mirror-url`).
 pub const ENV_URLS: &str = "GIT_MIRROR_URL";
-/// What [`Preference`] is for one run: `true`, `false`, or a URL or host (`--prefer-mirror`, `--no-use-mirror`).
+/// What a [`Preference`] is for one run: `true`, `false`, or a URL or host (`--prefer-mirror`, `--no-use-mirror`).
 pub const ENV_PREFER: &str = "GIT_MIRROR_PREFER";
 
 /// All configuration that is in force here: `(key, value)` in git's order, the last one winning.
@@ -20,15 +21,6 @@ pub struct Config {
     /// Mirrors and preferences for this run.
     run_urls: Vec<String>,
     run_prefer: Vec<String>,
-}
-
-/// What `remote.<n>.preferMirror` says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Preference {
-    /// Whether to go mirror-first; `None` where nothing says so.
-    pub wanted: Option<bool>,
-    /// URLs or hosts that go first, in order.
-    pub first: Vec<String>,
 }
 
 impl Config {
@@ -205,7 +197,8 @@ impl Config {
         // What is said for this run is looked at last for the yes or no, and goes first in the order.
         let wanted = own.iter().chain(&run).next_back().map(|value| bool_of(value).unwrap_or(true));
         let names = run.iter().chain(&own).filter(|value| bool_of(value).is_none());
-        Preference { wanted, first: names.map(|name| self.rewritten(name)).collect() }
+        let insists = wanted == Some(true) && !run.is_empty();
+        Preference { wanted, first: names.map(|name| self.rewritten(name)).collect(), insists }
     }
 
     /// Returns the number that `key` holds, with git's `k`, `m`, `g`; `None` where it is not set or no number.

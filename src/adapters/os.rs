@@ -108,6 +108,12 @@ pub fn make_readable(permissions: &mut std::fs::Permissions) {
     permissions.set_mode(0o644);
 }
 
+/// Makes a folder, and those above it, where they are missing; only the user may look into it.
+pub fn make_private_folder(dir: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// What tells one state of a file from another without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStamp {

@@ -1,21 +1,17 @@
 //! What happened with each mirror last time, and which mirror list is known: `<common dir>/mirror-fetch/state.toml`.
 //!
-//! Not configuration: it may be deleted at any time, and a damaged file counts as none. It is replaced by rename, under
-//! a lock; who cannot get the lock in time leaves the file as it is. No URL is stored, only the name in `refs/mirror/`.
+//! Not configuration (see `shared_file`). No URL is stored, only the name in `refs/mirror/`.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use super::repo::Repo;
+use super::shared_file::{self, Change};
+use crate::decide::facts::{Copy, Figure};
 use crate::values::RefSpace;
-
-/// How often the lock is tried, and the time between: whoever holds it needs a millisecond or two.
-const LOCK_TRIES: u32 = 20;
-const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// What came of a mirror when it was last asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +39,12 @@ pub struct KnownList {
     /// Whether `preferMirror` was written here, and not by the user.
     #[serde(default)]
     pub preferred: bool,
+    /// Where it sees this machine: `<latitude>,<longitude>`.
+    #[serde(default)]
+    pub here: Option<String>,
+    /// Where it says that its mirrors are, by host.
+    #[serde(default)]
+    pub places: BTreeMap<String, String>,
 }
 
 impl KnownList {
@@ -63,6 +65,11 @@ struct File {
     mirror: BTreeMap<String, Last>,
     #[serde(default)]
     list: BTreeMap<String, KnownList>,
+    #[serde(default)]
+    copy: BTreeMap<String, Copy>,
+    /// Bytes for each changed ref, by remote.
+    #[serde(default)]
+    usual: BTreeMap<String, Figure>,
 }
 
 fn path(repo: &Repo) -> PathBuf {
@@ -70,7 +77,7 @@ fn path(repo: &Repo) -> PathBuf {
 }
 
 fn load(repo: &Repo) -> File {
-    std::fs::read_to_string(path(repo)).ok().and_then(|text| toml::from_str(&text).ok()).unwrap_or_default()
+    shared_file::load(&path(repo))
 }
 
 /// Returns what came of the mirror with that name space.
@@ -83,6 +90,33 @@ pub fn note(repo: &Repo, space: &RefSpace, result: &str, bytes: u64) {
     let last = Last { time: now(), result: result.to_owned(), bytes };
     change(repo, |file| {
         file.mirror.insert(space.name().to_owned(), last);
+    });
+}
+
+/// Returns what is known of the copies of this repository that mirrors have, by their name spaces.
+pub fn copies(repo: &Repo) -> BTreeMap<String, Copy> {
+    load(repo).copy
+}
+
+/// Returns how many bytes a fetch from a remote moves for each ref that has changed, where that is known.
+pub fn usual(repo: &Repo, remote: &str) -> Option<f64> {
+    load(repo).usual.get(remote).map(|figure| figure.value)
+}
+
+/// Notes what a fetch has shown of mirrors' copies, and the bytes that it moved for each changed ref.
+pub fn note_fetch(repo: &Repo, remote: &str, copies: Vec<(RefSpace, Change<Copy>)>, per_ref: Option<f64>) {
+    if copies.is_empty() && per_ref.is_none() {
+        return;
+    }
+    change(repo, |file| {
+        for (space, change) in copies {
+            change(file.copy.entry(space.name().to_owned()).or_default());
+        }
+        if let Some(bytes) = per_ref {
+            let mut figure = file.usual.get(remote).copied();
+            Figure::sample(&mut figure, bytes, now());
+            figure.map(|figure| file.usual.insert(remote.to_owned(), figure));
+        }
     });
 }
 
@@ -104,33 +138,8 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
-/// Changes the file. A failure is only logged: it must not fail a fetch.
 fn change(repo: &Repo, change: impl FnOnce(&mut File)) {
-    if let Err(err) = try_change(repo, change) {
-        tracing::debug!(%err, "cannot change the state file");
-    }
-}
-
-fn try_change(repo: &Repo, change: impl FnOnce(&mut File)) -> std::io::Result<()> {
-    let path = path(repo);
-    let dir = path.parent().unwrap_or(&repo.common_dir);
-    std::fs::create_dir_all(dir)?;
-    let lock = std::fs::File::create(dir.join("lock"))?;
-    let mut tries = 0;
-    while let Err(err) = lock.try_lock() {
-        tries += 1;
-        if tries == LOCK_TRIES {
-            return Err(err.into());
-        }
-        std::thread::sleep(LOCK_PAUSE);
-    }
-    let mut file = load(repo);
-    change(&mut file);
-    let text = toml::to_string(&file).map_err(std::io::Error::other)?;
-    let mut new = tempfile::Builder::new().prefix("state.").tempfile_in(dir)?;
-    new.write_all(text.as_bytes())?;
-    new.persist(&path)?;
-    Ok(())
+    shared_file::change(&path(repo), change);
 }
 
 #[cfg(test)]

@@ -14,6 +14,10 @@ use crate::decide::limits::{Flow, Limits};
 struct Shared {
     started: Instant,
     bytes: AtomicU64,
+    /// Since the last mark: the bytes before it, and when the first and the last byte came, in microseconds.
+    marked: AtomicU64,
+    first_us: AtomicU64,
+    latest_us: AtomicU64,
     last_ms: AtomicU64,
     paused: AtomicBool,
     touched: AtomicBool,
@@ -34,6 +38,9 @@ impl Watch {
         let shared = Arc::new(Shared {
             started: Instant::now(),
             bytes: AtomicU64::new(0),
+            marked: AtomicU64::new(0),
+            first_us: AtomicU64::new(0),
+            latest_us: AtomicU64::new(0),
             last_ms: AtomicU64::new(0),
             paused: AtomicBool::new(false),
             touched: AtomicBool::new(false),
@@ -53,6 +60,19 @@ impl Watch {
     /// Returns how many bytes have been read.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Relaxed)
+    }
+
+    /// Begins to measure anew, for [`Watch::moved`].
+    pub fn mark(&self) {
+        self.shared.marked.store(self.bytes(), Relaxed);
+        self.shared.first_us.store(0, Relaxed);
+    }
+
+    /// Returns how many bytes have come since the mark, and the time from the first to the last of them.
+    pub fn moved(&self) -> (u64, Duration) {
+        let Shared { marked, first_us, latest_us, .. } = &*self.shared;
+        let time = latest_us.load(Relaxed).saturating_sub(first_us.load(Relaxed));
+        (self.bytes() - marked.load(Relaxed), Duration::from_micros(time))
     }
 
     /// Stops the clocks while nothing is expected from the mirror, or starts them anew.
@@ -132,6 +152,9 @@ impl Read for Tap {
         let n = self.inner.read(buf)?;
         self.shared.bytes.fetch_add(n as u64, Relaxed);
         self.shared.last_ms.store(self.shared.elapsed_ms(), Relaxed);
+        let us = u64::try_from(self.shared.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
+        let _ = self.shared.first_us.compare_exchange(0, us, Relaxed, Relaxed);
+        self.shared.latest_us.store(us, Relaxed);
         Ok(n)
     }
 }

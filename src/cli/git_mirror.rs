@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use super::stderr::size;
-use super::{asking, server};
+use super::{asking, server, standing};
 use crate::adapters::config::Config;
-use crate::usecases::manage::{self, Prefer, Row};
+use crate::usecases::manage::{self, Prefer};
 use crate::usecases::{demo, man};
 use crate::values::Result;
 
@@ -22,11 +21,12 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show mirrors: URL, where it comes from, where its refs are kept, what came of it last time
-    List {
-        /// Only these remotes
-        remotes: Vec<String>,
-    },
+    /// Show mirrors in the order in which they would be asked, what is known of them, and why they stand there
+    List(standing::List),
+    /// Measure how long a connection to each mirror takes, now
+    Probe(standing::Which),
+    /// Forget that mirrors have failed: they may be asked again
+    Forgive(standing::Which),
     /// Add mirrors to a remote
     Add {
         /// The remote
@@ -139,10 +139,9 @@ fn run(command: Command) -> Result<i32> {
         Command::CheckConfig { files } => server::check_config(files),
         Command::Ask(args) => asking::ask(&args),
         Command::PublishList { file, remote } => asking::publish(&file, remote.as_deref()),
-        Command::List { remotes } => {
-            print(&manage::list(&Config::load()?, &remotes)?);
-            Ok(0)
-        }
+        Command::List(args) => standing::list(&args),
+        Command::Probe(args) => standing::probe(&args),
+        Command::Forgive(args) => standing::forgive(&args),
         Command::Add { remote, url } => manage::add(&Config::load()?, &remote, &url).map(|()| 0),
         Command::Remove { remote, mirror } => manage::remove(&Config::load()?, &remote, &mirror).map(|()| 0),
         Command::Prefer { remote, mirrors, always, never, unset } => {
@@ -185,43 +184,5 @@ fn run(command: Command) -> Result<i32> {
             println!("man pages are in {}", dir.display());
             Ok(0)
         }
-    }
-}
-
-/// Prints rows in columns.
-fn print(rows: &[Row]) {
-    let cells: Vec<[String; 5]> = rows.iter().map(cells).collect();
-    let width = |at: usize| cells.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..5).map(width).collect();
-    for row in &cells {
-        let line: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect();
-        println!("{}", line.trim_end());
-    }
-}
-
-fn cells(row: &Row) -> [String; 5] {
-    let (origin, space, last) = match &row.usable {
-        Ok((origin, space)) => {
-            let last = row.last.as_ref().map_or_else(
-                || "never asked".into(),
-                |last| match last.result.as_str() {
-                    "ok" => format!("ok {} ago, {}", ago(last.time), size(last.bytes)),
-                    why => format!("left {} ago: {why}", ago(last.time)),
-                },
-            );
-            ((*origin).to_owned(), format!("refs/mirror/{}/", space.name()), last)
-        }
-        Err(why) => ("-".into(), "-".into(), format!("not used: {why}")),
-    };
-    [row.remote.clone(), row.url.clone(), origin, space, last]
-}
-
-fn ago(time: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    match now.saturating_sub(time) {
-        s @ 0..120 => format!("{s} s"),
-        s @ 120..7200 => format!("{} min", s / 60),
-        s @ 7200..172_800 => format!("{} h", s / 3600),
-        s => format!("{} days", s / 86400),
     }
 }

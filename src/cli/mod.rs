@@ -7,6 +7,7 @@ pub mod git_mirror;
 mod mirror_fetch;
 mod remote_helper;
 mod server;
+mod standing;
 pub mod stderr;
 mod trace;
 

@@ -1,6 +1,8 @@
 //! L2: decisions. Pure functions: the clock, randomness and all state are arguments.
 
 pub mod continent;
+pub mod cost;
+pub mod facts;
 pub mod host;
 pub mod limits;
 pub mod network;

@@ -1,19 +1,221 @@
-//! In which order mirrors are tried, and whether at all (DESIGN 6).
+//! In which order mirrors are tried, whether at all, and why (DESIGN 6).
+//!
+//! Pure: the clock, randomness and all that is known are arguments, and the same arguments give the same order.
 
+use std::fmt;
+
+use super::cost::{self, Subject, Work};
+use super::facts::{Copy, Host};
 use crate::values::{Mirror, Origin};
 
-/// Returns the mirrors to try, in order.
-///
-/// `wanted` is what `preferMirror` says (nothing: configured mirrors are used, those that the server listed are not);
-/// `first` are URLs or hosts to move to the front, in order. Ties keep the order in which the mirrors were named.
-pub fn order(mirrors: Vec<Mirror>, wanted: Option<bool>, first: &[String]) -> Vec<Mirror> {
-    if wanted == Some(false) {
-        return Vec::new();
+/// Mirrors whose expected costs differ by less than this factor are near equals.
+const NEAR: f64 = 1.25;
+/// Costs below this, in seconds, are all the same.
+const QUICK: f64 = 0.03;
+
+/// What the user, or for a learned preference the server, prefers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Preference {
+    /// Whether to go mirror-first; `None` where nothing says so.
+    pub wanted: Option<bool>,
+    /// URLs or hosts that go first, in order.
+    pub first: Vec<String>,
+    /// Whether that was said for this run: then mirrors are used, be they worth it or not.
+    pub insists: bool,
+}
+
+/// One mirror, and all that is known of it.
+#[derive(Debug, Clone)]
+pub struct Candidate<'a> {
+    /// The mirror.
+    pub mirror: &'a Mirror,
+    /// What is known of its host.
+    pub host: Host,
+    /// What is known of this repository there.
+    pub copy: Copy,
+    /// How far away it is, in kilometres.
+    pub km: Option<f64>,
+}
+
+impl Candidate<'_> {
+    fn subject(&self) -> Subject<'_> {
+        Subject { url: &self.mirror.url, host: &self.host, copy: &self.copy, km: self.km }
     }
-    let rank = |mirror: &Mirror| first.iter().position(|f| is_named(mirror, f)).unwrap_or(first.len());
-    let mut chosen: Vec<_> = mirrors.into_iter().filter(|m| m.origin != Origin::Listed || wanted.is_some()).collect();
-    chosen.sort_by_key(|mirror| (mirror.origin != Origin::CommandLine, rank(mirror), mirror.origin));
-    chosen
+
+    /// Returns whether anything is known of how near or how fast it is.
+    pub fn is_known(&self) -> bool {
+        self.host.connect.or(self.host.ask).or(self.host.rate).is_some() || self.km.is_some()
+    }
+}
+
+/// What is to be decided on.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// What is preferred.
+    pub preference: Preference,
+    /// What is to be fetched.
+    pub work: Work,
+    /// What is known of canonical's host.
+    pub canonical: Host,
+    /// Whether a mirror has to be worth it; otherwise every mirror is used that can be.
+    pub must_pay: bool,
+    /// Seconds since 1970.
+    pub now: u64,
+    /// Another number for each client, so that near equals share the load.
+    pub seed: u64,
+}
+
+/// Why a mirror is where it is in the order, or why it is not in it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reason {
+    /// Named for this run.
+    Named,
+    /// Preferred, as the so-manieth.
+    Preferred(usize),
+    /// By its expected cost, in seconds, for what the figures say.
+    Cost(f64),
+    /// Nothing is known: as it stands in the configuration or in the server's list.
+    Listed,
+    /// No mirror shall be used.
+    Off,
+    /// The server lists it, and nobody said that such mirrors shall be used.
+    NotAsked,
+    /// It failed: for so many seconds it is left alone.
+    BackedOff(u64, String),
+    /// It is expected to take so many seconds, canonical so many.
+    DoesNotPay(f64, f64),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Named => write!(f, "named for this run"),
+            Reason::Preferred(at) => write!(f, "preferred, number {}", at + 1),
+            Reason::Cost(seconds) => write!(f, "expected to take {seconds:.2} s"),
+            Reason::Listed => write!(f, "nothing is known of it, so as it is listed"),
+            Reason::Off => write!(f, "no mirror shall be used (preferMirror)"),
+            Reason::NotAsked => write!(f, "the server lists it, and preferMirror is not set"),
+            Reason::BackedOff(left, why) => write!(f, "left alone for {}: {why}", duration(*left)),
+            Reason::DoesNotPay(mirror, canonical) => {
+                write!(f, "canonical is expected to be as quick: {canonical:.2} s, not {mirror:.2} s")
+            }
+        }
+    }
+}
+
+/// Returns seconds in words.
+pub fn duration(seconds: u64) -> String {
+    match seconds {
+        s @ 0..120 => format!("{s} s"),
+        s @ 120..7200 => format!("{} min", s / 60),
+        s @ 7200..172_800 => format!("{} h", s / 3600),
+        s => format!("{} days", s / 86400),
+    }
+}
+
+/// A mirror's place. `at` is its index among the candidates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Place {
+    /// Which candidate.
+    pub at: usize,
+    /// Why there.
+    pub reason: Reason,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Choice {
+    /// The mirrors to try, in order.
+    pub order: Vec<Place>,
+    /// Those that are not tried.
+    pub excluded: Vec<Place>,
+}
+
+/// Returns which of the candidates to try, in which order.
+///
+/// Tiers first: named for this run, preferred, configured, listed by the server. Within a tier by expected cost; near
+/// equals as they are configured, or, of those that the server lists and that have been measured, by chance.
+pub fn choose(candidates: &[Candidate], question: &Question) -> Choice {
+    let mut choice = Choice::default();
+    let mut ranked = Vec::with_capacity(candidates.len());
+    let from_canonical = cost::from_canonical(&question.canonical, &question.work);
+    for (at, candidate) in candidates.iter().enumerate() {
+        let tier = tier(candidate.mirror, &question.preference);
+        if let Some(reason) = exclusion(candidate, &tier, question) {
+            choice.excluded.push(Place { at, reason });
+            continue;
+        }
+        let cost = cost::by_mirror(&candidate.subject(), &question.work, from_canonical);
+        let pays = from_canonical.is_none_or(|canonical| cost <= canonical) || !candidate.is_known();
+        if let (false, true, Some(canonical)) = (pays, question.must_pay && !tier.is_wish(question), from_canonical) {
+            choice.excluded.push(Place { at, reason: Reason::DoesNotPay(cost, canonical) });
+            continue;
+        }
+        let reason = match tier {
+            Tier::Named => Reason::Named,
+            Tier::Preferred(number) => Reason::Preferred(number),
+            _ if candidate.is_known() => Reason::Cost(cost),
+            _ => Reason::Listed,
+        };
+        // Those that are named for this run are tried as they are named.
+        let step = if tier == Tier::Named { 0 } else { ((cost.max(QUICK) / QUICK).ln() / NEAR.ln()) as u64 };
+        let shared = tier == Tier::Listed && candidate.host.connect.is_some();
+        let spread = if shared { mix(question.seed ^ hash(candidate.mirror.url.raw())) } else { 0 };
+        ranked.push(((tier, step, spread, at), Place { at, reason }));
+    }
+    ranked.sort_unstable_by_key(|(key, _)| *key);
+    choice.order = ranked.into_iter().map(|(_, place)| place).collect();
+    choice
+}
+
+/// What comes before what, whatever it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// Named for this run.
+    Named,
+    /// Preferred, as the so-manieth.
+    Preferred(usize),
+    /// Configured by the user.
+    Configured,
+    /// Listed by the server.
+    Listed,
+}
+
+impl Tier {
+    /// Whether the user wishes for this very mirror.
+    fn is_wish(self, question: &Question) -> bool {
+        matches!(self, Tier::Named | Tier::Preferred(_)) || question.preference.insists
+    }
+}
+
+/// Returns the tier of a mirror.
+pub fn tier(mirror: &Mirror, preference: &Preference) -> Tier {
+    let preferred = || preference.first.iter().position(|name| is_named(mirror, name));
+    match mirror.origin {
+        Origin::CommandLine => Tier::Named,
+        origin => match (preferred(), origin) {
+            (Some(at), _) => Tier::Preferred(at),
+            (None, Origin::Listed) => Tier::Listed,
+            (None, _) => Tier::Configured,
+        },
+    }
+}
+
+fn exclusion(candidate: &Candidate, tier: &Tier, question: &Question) -> Option<Reason> {
+    let wanted = question.preference.wanted;
+    if wanted == Some(false) {
+        return Some(Reason::Off);
+    }
+    if candidate.mirror.origin == Origin::Listed && wanted.is_none() {
+        return Some(Reason::NotAsked);
+    }
+    let asked_for = *tier == Tier::Named || question.preference.insists && matches!(tier, Tier::Preferred(_));
+    [&candidate.host.backoff, &candidate.copy.backoff]
+        .into_iter()
+        .filter(|_| !asked_for)
+        .filter_map(|backoff| Some((backoff.left(question.now)?, backoff)))
+        .max_by_key(|(left, _)| *left)
+        .map(|(left, backoff)| Reason::BackedOff(left, backoff.why.clone()))
 }
 
 /// Returns whether `name`, a URL or a host with or without its port, means `mirror`.
@@ -21,31 +223,17 @@ pub fn is_named(mirror: &Mirror, name: &str) -> bool {
     mirror.url.raw() == name || mirror.url.host.eq_ignore_ascii_case(name) || mirror.url.shown_host() == name
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::values::GitUrl;
-
-    fn mirror(url: &str, origin: Origin) -> Mirror {
-        Mirror { url: GitUrl::parse(url).expect("a URL"), origin }
-    }
-
-    fn hosts(wanted: Option<bool>, first: &[&str]) -> Vec<String> {
-        let mirrors = vec![
-            mirror("https://a/x", Origin::Remote),
-            mirror("https://b/x", Origin::Remote),
-            mirror("https://c/x", Origin::Listed),
-            mirror("https://d/x", Origin::CommandLine),
-        ];
-        let first: Vec<String> = first.iter().map(|f| (*f).to_owned()).collect();
-        order(mirrors, wanted, &first).iter().map(|m| m.url.host.clone()).collect()
-    }
-
-    #[test]
-    fn orders() {
-        assert_eq!(hosts(None, &[]), ["d", "a", "b"]);
-        assert_eq!(hosts(Some(true), &[]), ["d", "a", "b", "c"]);
-        assert_eq!(hosts(Some(true), &["B", "https://c/x"]), ["d", "b", "c", "a"]);
-        assert!(hosts(Some(false), &["a"]).is_empty());
-    }
+/// 64-bit FNV-1a: stable across releases and machines.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
+
+/// Spreads what differs in a few bits over all of them (splitmix64).
+fn mix(seed: u64) -> u64 {
+    let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //!
 //! What the user has set is never changed. A list that cannot be had costs a warning, never the fetch.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::ToSocketAddrs;
 use std::sync::mpsc;
@@ -146,11 +147,15 @@ impl Learner<'_> {
             server: self.server(),
             count: before.as_ref().map_or(0, |known| known.count),
             preferred: last.as_ref().is_some_and(|last| last.preferred),
+            here: before.as_ref().and_then(|known| known.here.clone()),
+            places: before.as_ref().map(|known| known.places.clone()).unwrap_or_default(),
         };
         let mut lesson = Lesson::default();
         let stored = match &answer {
             Ok(list) => {
                 now.count = count(list);
+                now.here = list.client.as_ref().and_then(|client| client.location).map(|place| place.to_string());
+                now.places = self.places(list);
                 lesson.once = list.prefer == PreferMirror::Once && before.is_none() && !self.user_has_said(None);
                 Some(self.store(list, last.as_ref()))
             }
@@ -218,7 +223,9 @@ impl Learner<'_> {
             return false;
         }
         let count = known.count.saturating_add(count(&answer));
-        state::note_list(self.repo, self.remote, Some(KnownList { count, ..known }));
+        let mut places = known.places;
+        places.extend(self.places(&answer));
+        state::note_list(self.repo, self.remote, Some(KnownList { count, places, ..known }));
         urls.len() > before
     }
 
@@ -260,6 +267,12 @@ impl Learner<'_> {
         }
         let changed = done.iter().any(|done| *done.as_ref().unwrap_or(&true));
         Stored { changed, whole: done.iter().all(Result::is_ok), preferred }
+    }
+
+    /// Returns where the mirrors are said to be.
+    fn places(&self, list: &MirrorList) -> BTreeMap<String, String> {
+        let (accepted, _) = self.trust_all(list);
+        accepted.iter().filter_map(|m| Some((m.url.shown_host(), m.entry.location?.to_string()))).collect()
     }
 
     fn trust_all(&self, list: &MirrorList) -> (Vec<Accepted>, Vec<Refused>) {

@@ -1,56 +1,12 @@
-//! `git mirror list|add|remove|prefer|enable|disable`: what a repository knows of mirrors, and changing it.
+//! `git mirror add|remove|prefer|enable|disable`: changing which mirrors a repository has.
 //!
 //! All writing goes through `git config`, which keeps comments and order and is atomic.
 
 use std::path::PathBuf;
 
 use crate::adapters::config::{self, Config};
-use crate::adapters::repo::Repo;
-use crate::adapters::state::{self, Last};
 use crate::decide::selector;
-use crate::values::{Error, GitUrl, Kind, Listed, RefSpace, Result, url};
-
-/// A line of `git mirror list`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// The remote.
-    pub remote: String,
-    /// The mirror's URL, redacted.
-    pub url: String,
-    /// Where it is configured, and where its refs are kept; or why it is not used.
-    pub usable: std::result::Result<(&'static str, RefSpace), String>,
-    /// What came of it last time.
-    pub last: Option<Last>,
-}
-
-/// Returns the mirrors of `remotes`, or of all remotes where none is named.
-///
-/// # Errors
-/// [`Kind::Usage`] for a remote that is not configured.
-pub fn list(config: &Config, remotes: &[String]) -> Result<Vec<Row>> {
-    let repo = Repo::discover();
-    let all: Vec<String> = config.remotes().into_iter().map(Into::into).collect();
-    let mut rows = Vec::new();
-    for remote in if remotes.is_empty() { &all } else { remotes } {
-        let url = remote_url(config, remote)?;
-        let listed = config.mirrors(remote, &url);
-        let usable: Vec<_> =
-            listed.iter().filter_map(|l| if let Listed::Usable(m) = l { Some(m.clone()) } else { None }).collect();
-        let mut spaces = RefSpace::of_all(&usable).into_iter();
-        for entry in listed {
-            rows.push(match entry {
-                Listed::Refused(url, why) => Row { remote: remote.clone(), url, usable: Err(why), last: None },
-                Listed::Usable(mirror) => {
-                    let Some(space) = spaces.next() else { continue };
-                    let last = repo.as_ref().and_then(|repo| state::last(repo, &space));
-                    let usable = Ok((mirror.origin.shown(), space));
-                    Row { remote: remote.clone(), url: mirror.url.redacted(), usable, last }
-                }
-            });
-        }
-    }
-    Ok(rows)
-}
+use crate::values::{Error, GitUrl, Kind, Listed, Result, url};
 
 /// Adds mirrors to a remote.
 ///

@@ -1,5 +1,6 @@
 //! L4: what the program is for. Each puts the layers below together; none prints.
 
+pub mod choosing;
 pub mod demo;
 pub mod helper;
 pub mod http_backend;
@@ -7,9 +8,11 @@ pub mod learning;
 pub mod man;
 pub mod manage;
 pub mod mirror_fetch;
+pub mod observing;
 pub mod publishing;
 pub mod relay;
 pub mod seeding;
 pub mod serve;
 pub mod served;
+pub mod standing;
 pub mod upload_pack;

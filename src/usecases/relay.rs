@@ -4,10 +4,12 @@
 //! asked before. Requests and answers alternate, so one thread does.
 
 use std::io::{BufWriter, Read, Write};
+use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 
 use crate::adapters::pktio::{self, PktReader};
+use crate::usecases::observing::Canonical;
 use crate::usecases::seeding::{Seeded, Wanted};
 use crate::values::{Error, Kind, Result};
 use crate::wire::{AckFilter, FetchRequest, Pkt, RefList};
@@ -19,12 +21,18 @@ pub struct Seen {
     pub canonical: RefList,
     /// The ids that git wanted.
     pub wants: Vec<ObjectId>,
+    /// Whether it had nothing to offer for them.
+    pub clone: bool,
     /// Who was asked before canonical, and what they gave.
     pub seeded: Option<Seeded>,
     /// Bytes that canonical sent in answer to requests for objects.
     pub from_canonical: u64,
     /// Whether canonical was asked for objects at all.
     pub canonical_asked: bool,
+    /// Whether it has answered such a request.
+    pub canonical_answered: bool,
+    /// How long its answers took to begin, and how long its objects took.
+    pub figures: Canonical,
 }
 
 /// One relayed connection.
@@ -39,6 +47,16 @@ pub struct Relay<'a, I, S, O: Write> {
     pub server_out: &'a mut dyn Write,
     /// Whether each request is a connection of its own: then a lone flush, git's farewell, is not for the server.
     pub stateless: bool,
+}
+
+/// An answer that has been passed on.
+struct Answer {
+    /// Whether it came up to its flush.
+    whole: bool,
+    /// How long its first packet took.
+    first: Duration,
+    /// How long the rest took.
+    rest: Duration,
 }
 
 impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
@@ -60,12 +78,14 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
                     continue;
                 }
                 self.ask(&request);
-                self.answer(|pkt| {
+                let answer = self.answer(|pkt| {
                     if is_ls_refs {
                         seen.canonical.take_v2(pkt.text());
                     }
                     true
-                })?
+                })?;
+                seen.figures.ask = seen.figures.ask.or(Some(answer.first));
+                answer.whole
             };
             if !answered {
                 break;
@@ -95,6 +115,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
     ) -> Result<bool> {
         if seen.wants.is_empty() {
             seen.wants.clone_from(&request.wants); // later rounds repeat them
+            seen.clone = request.haves.is_empty();
         }
         if seen.seeded.is_none() && !seen.canonical_asked && request.plain {
             seen.seeded = Some(seed(&Wanted {
@@ -119,9 +140,13 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         let mut filter = AckFilter::new(added);
         self.ask(&packets);
         let before = self.server_in.bytes;
-        let answered = self.answer(|pkt| filter.passes(pkt));
-        seen.from_canonical += self.server_in.bytes - before;
-        answered
+        let answer = self.answer(|pkt| filter.passes(pkt))?;
+        let bytes = self.server_in.bytes - before;
+        seen.from_canonical += bytes;
+        seen.canonical_answered |= answer.whole;
+        seen.figures.moved.0 += bytes;
+        seen.figures.moved.1 += answer.rest;
+        Ok(answer.whole)
     }
 
     /// Sends a request to canonical. Where canonical has gone, reading its answer will tell.
@@ -131,15 +156,17 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         }
     }
 
-    /// Passes an answer on to git, up to and with its flush, but for packets that `passes` holds back. Returns false
-    /// where canonical closes its side before the flush.
-    fn answer(&mut self, mut passes: impl FnMut(&Pkt) -> bool) -> Result<bool> {
+    /// Passes an answer on to git, up to and with its flush, but for packets that `passes` holds back.
+    fn answer(&mut self, mut passes: impl FnMut(&Pkt) -> bool) -> Result<Answer> {
+        let began = Instant::now();
+        let mut first = None;
         let gone = Error::doing(Kind::Channel, "cannot write to git");
         let mut out = BufWriter::with_capacity(128 * 1024, &mut *self.git_out);
         let mut bytes = Vec::new();
         let result = (|| {
             loop {
                 let Some(pkt) = self.server_in.read().map_err(std::io::Error::other)? else { return Ok(false) };
+                first.get_or_insert_with(|| began.elapsed());
                 if passes(&pkt) {
                     bytes.clear();
                     pkt.encode(&mut bytes);
@@ -154,6 +181,9 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
             }
         })();
         let flushed = out.flush();
-        result.and_then(|whole| flushed.map(|()| whole)).map_err(gone)
+        let whole = result.and_then(|whole| flushed.map(|()| whole)).map_err(gone)?;
+        let all = began.elapsed();
+        let first = first.unwrap_or(all);
+        Ok(Answer { whole, first, rest: all - first })
     }
 }

@@ -78,6 +78,17 @@ pub enum Family {
     V6,
 }
 
+impl Family {
+    /// Returns whether an address is one of these.
+    pub fn has(self, address: &std::net::SocketAddr) -> bool {
+        match self {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        }
+    }
+}
+
 /// How to open a channel.
 #[derive(Clone)]
 pub struct Opening<'a> {

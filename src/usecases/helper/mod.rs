@@ -19,6 +19,7 @@ use crate::adapters::odb::Odb;
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
 use crate::adapters::{config, os};
+use crate::usecases::choosing::Chooser;
 use crate::usecases::learning::Open;
 use crate::usecases::relay::{Relay, Seen};
 use crate::usecases::seeding::{Seeded, Seeder};
@@ -214,7 +215,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let mut writer = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
         let (config, remote, url, inside) = (&self.config, &self.remote, &self.url, self.repo.is_some());
         let (report, family) = (self.report, self.family);
-        let seen = Relay {
+        let mut seen = Relay {
             git_in: &mut self.git_in,
             git_out: &mut self.git_out,
             server_in: &mut server,
@@ -231,6 +232,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         if seen.seeded.is_some() {
             self.repo = Repo::discover();
         }
+        self.keep(&mut seen);
         self.tidy(&seen);
         self.close(&seen);
         Ok(code)
@@ -267,6 +269,16 @@ impl<O: Write + AsFd> Helper<'_, O> {
             Ok(stay) => tracing::debug!(stay, "tidied refs/mirror"),
             Err(err) => tracing::debug!(%err, "cannot tidy refs/mirror"),
         }
+    }
+
+    /// Keeps what the fetch has shown of the mirrors, and of canonical.
+    fn keep(&self, seen: &mut Seen) {
+        let Some(seeded) = seen.seeded.as_mut() else { return };
+        let Self { config, remote, url, family, report, .. } = self;
+        let chooser = Chooser { repo: self.repo.as_ref(), config, remote, url, family: *family, report: *report };
+        let online = seeded.complete || seen.canonical_answered || !seeded.from.is_empty();
+        let wants = (!seen.clone).then_some(seen.wants.len());
+        chooser.keep(std::mem::take(&mut seeded.observed), seen.figures, online, wants);
     }
 
     /// Tells who gave how much.

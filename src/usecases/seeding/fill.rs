@@ -7,7 +7,10 @@ use super::{Seeder, Wanted};
 use crate::adapters::odb::Odb;
 use crate::adapters::seed::quarantine::{self};
 use crate::adapters::{refspec, state};
+use crate::decide::cost::Work;
 use crate::decide::plan::Manner;
+use crate::usecases::choosing::Decision;
+use crate::usecases::observing::{Canonical, Observed, Outcome};
 use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
 
 impl Seeder<'_> {
@@ -17,22 +20,35 @@ impl Seeder<'_> {
     /// # Errors
     /// [`Kind::Config`] where no mirror is known, [`Kind::Channel`] where none gives anything.
     pub fn fill(&self, sources: &[&str], haves: &[ObjectId]) -> Result<(String, RefSpace, usize)> {
-        let mirrors = self.mirrors();
-        if mirrors.is_empty() {
-            let err = Error::new(Kind::Config, format!("no mirror of '{}' is known that may be used", self.remote));
-            return Err(err.hint(format!("`git mirror add {} <url>` adds one", self.remote)));
+        let chooser = self.chooser();
+        let Decision { known, choice, .. } = chooser.decide(Work::default(), true);
+        if choice.order.is_empty() {
+            let because = choice.excluded.first().map(|place| format!(": {}", place.reason)).unwrap_or_default();
+            let text = format!("no mirror of '{}' is known that may be used{because}", self.remote);
+            return Err(Error::new(Kind::Config, text).hint(format!("`git mirror list {}` shows them", self.remote)));
         }
         quarantine::sweep(self.repo);
-        for (mirror, space) in mirrors {
+        let mut observed = Vec::new();
+        for place in &choice.order {
+            let (mirror, space) = (known[place.at].mirror.clone(), known[place.at].space.clone());
             let who = mirror.url.shown_host();
             self.report.event(Event::Asking { mirror: who.clone() });
             let refs = self.fill_from(&mirror, &space, sources, haves);
             self.report.event(Event::ProgressEnd);
             match refs {
-                Ok(refs) => return Ok((who, space, refs)),
-                Err(err) => self.leave(who, &space, err),
+                Ok(refs) => {
+                    chooser.keep(observed, Canonical::default(), true, None);
+                    return Ok((who, space, refs));
+                }
+                Err(err) => {
+                    let outcome = Outcome::of(&err);
+                    self.leave(who, &space, err);
+                    observed.extend(outcome.map(|outcome| Observed { url: mirror.url, space, outcome }));
+                }
             }
         }
+        // Nobody could be reached: that is nobody's fault.
+        chooser.keep(observed, Canonical::default(), false, None);
         Err(Error::new(Kind::Channel, format!("no mirror of '{}' could be used", self.remote)))
     }
 

@@ -17,10 +17,12 @@ use crate::adapters::odb::Odb;
 use crate::adapters::repo::Repo;
 use crate::adapters::seed::quarantine::{self};
 use crate::adapters::{run, state};
+use crate::decide::cost::Work;
 use crate::decide::plan::Manner;
-use crate::decide::selector;
+use crate::usecases::choosing::Chooser;
 use crate::usecases::learning::Learner;
-use crate::values::{Error, Event, GitUrl, Kind, Listed, Mirror, RefSpace, Report, Result};
+use crate::usecases::observing::{Observed, Outcome};
+use crate::values::{Error, Event, GitUrl, Kind, Mirror, RefSpace, Report, Result};
 use crate::wire::RefList;
 
 /// Commits that are added to git's own `have` lines, beyond one for each of its `want` lines.
@@ -56,6 +58,8 @@ pub struct Seeded {
     pub tags: Vec<ObjectId>,
     /// Who gave how many bytes.
     pub from: Vec<(String, u64)>,
+    /// What was seen of the mirrors.
+    pub observed: Vec<Observed>,
 }
 
 /// Seeds one repository for one remote.
@@ -75,27 +79,9 @@ pub struct Seeder<'a> {
 }
 
 impl Seeder<'_> {
-    /// Returns the mirrors to try, in order, each with its name space; tells of those that cannot be used.
-    pub fn mirrors(&self) -> Vec<(Mirror, RefSpace)> {
-        let mut usable = Vec::new();
-        for listed in self.config.mirrors(self.remote, self.url.raw()) {
-            match listed {
-                Listed::Usable(mirror) => usable.push(mirror),
-                Listed::Refused(url, why) => {
-                    self.report.event(Event::Warning(format!("mirror '{url}' is not used: {why}")));
-                }
-            }
-        }
-        let spaces: Vec<_> = RefSpace::of_all(&usable);
-        let preference = self.config.preference(self.remote);
-        selector::order(usable.clone(), preference.wanted, &preference.first)
-            .into_iter()
-            .filter_map(|mirror| {
-                let at = usable.iter().position(|m| *m == mirror)?;
-                Some((mirror, spaces[at].clone()))
-            })
-            .filter(|(_, space)| !run::is_skipped(space))
-            .collect()
+    fn chooser(&self) -> Chooser<'_> {
+        let Self { repo, config, remote, url, family, report } = *self;
+        Chooser { repo: Some(repo), config, remote, url, family, report }
     }
 
     /// Seeds what is wanted from one mirror after the other until nothing is missing.
@@ -114,12 +100,15 @@ impl Seeder<'_> {
         if Repo::is_partial(self.config) {
             return Ok(seeded);
         }
-        let mirrors = self.mirrors();
-        if mirrors.is_empty() || wanted.wants.is_empty() {
+        if self.config.mirrors(self.remote, self.url.raw()).is_empty() || wanted.wants.is_empty() {
             return Ok(seeded);
         }
         if wanted.haves.is_empty() && self.repo.has_refs()? {
             // `--refetch` or `fetch.negotiationAlgorithm=noop`: git wants it all anew, from canonical.
+            return Ok(seeded);
+        }
+        let mirrors = self.chooser().order(self.work(wanted));
+        if mirrors.is_empty() {
             return Ok(seeded);
         }
         quarantine::sweep(self.repo);
@@ -152,12 +141,20 @@ impl Seeder<'_> {
                 Ok(gift) => {
                     state::note(self.repo, &space, "ok", gift.bytes);
                     seeded.from.push((who, gift.bytes));
+                    let lacked = still.wants.iter().filter(|id| !gift.tips.contains(id)).count();
+                    let lacked = lacked as f64 / still.wants.len() as f64;
+                    let outcome = Outcome::Gave { ask: gift.ask, moved: gift.moved, lacked };
+                    seeded.observed.push(Observed { url: mirror.url, space, outcome });
                     let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
                     left.retain(|id| !proved.contains(id));
                     tips.extend(gift.tips);
                     seeded.tags.extend(gift.tags_left);
                 }
-                Err(err) => self.leave(who, &space, err),
+                Err(err) => {
+                    let outcome = Outcome::of(&err);
+                    self.leave(who, &space, err);
+                    seeded.observed.extend(outcome.map(|outcome| Observed { url: mirror.url, space, outcome }));
+                }
             }
         }
         let odb = Odb::open(self.repo)?;
@@ -175,6 +172,13 @@ impl Seeder<'_> {
         Ok(seeded)
     }
 
+    /// Returns what is to be fetched, as far as that can be told.
+    fn work(&self, wanted: &Wanted) -> Work {
+        let clone = wanted.haves.is_empty();
+        let usual = state::usual(self.repo, self.remote).filter(|_| !clone);
+        Work { clone, bytes: usual.map(|bytes| bytes * wanted.wants.len() as f64) }
+    }
+
     /// Returns mirrors that canonical names beyond those that were tried, where it has more and they may be used.
     fn more_mirrors(&self, tried: &HashSet<String>) -> Vec<(Mirror, RefSpace)> {
         if self.config.preference(self.remote).wanted != Some(true) || tried.len() >= MOST_TRIED {
@@ -184,7 +188,8 @@ impl Seeder<'_> {
         let learner = Learner { repo, config, remote, url, report };
         let config = learner.ask_for_more(family).then(Config::load).and_then(Result::ok);
         let config = config.map(|config| config.with_run(&[], &["true".into()])); // as it is for this run
-        let more = config.map(|config| Seeder { config: &config, ..*self }.mirrors()).unwrap_or_default();
+        let more = config.map(|config| Chooser { config: &config, ..self.chooser() }.order(Work::default()));
+        let more = more.unwrap_or_default();
         more.into_iter().filter(|(mirror, _)| !tried.contains(mirror.url.raw())).collect()
     }
 

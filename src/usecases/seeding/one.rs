@@ -18,11 +18,20 @@ use crate::decide::plan::{self, Manner};
 use crate::usecases::learning;
 use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
 
+/// Of a fetch of fewer bytes all the time counts as asking: the bytes are not what it takes.
+const SMALL: u64 = 64 * 1024;
+/// The work on this machine for a small fetch.
+const HERE: Duration = Duration::from_millis(20);
+
 /// What one mirror gave.
 pub(super) struct Gift {
     pub tips: Vec<ObjectId>,
     pub tags_left: Vec<ObjectId>,
     pub bytes: u64,
+    /// How long asking took, but for the bytes.
+    pub ask: Duration,
+    /// Bytes of objects, and how long they took.
+    pub moved: (u64, Duration),
 }
 
 /// Why a mirror's gift was not taken.
@@ -42,9 +51,11 @@ impl From<Error> for Refusal {
 impl Seeder<'_> {
     /// Fetches from one mirror, proves, and takes over what it gave.
     pub(super) fn ask(&self, mirror: &Mirror, space: &RefSpace, wanted: &Wanted, manner: Manner) -> Result<Gift> {
+        let began = Instant::now();
         let (mut session, watch) = self.open(mirror)?;
+        let opened = began.elapsed();
         match self.why(&watch, self.ask_on(&mut session, &watch, space, wanted, manner)) {
-            Ok(gift) => Ok(gift),
+            Ok(gift) => Ok(Gift { ask: gift.ask + opened, ..gift }),
             Err(Refusal::Final(err)) => Err(err),
             Err(Refusal::Again(manner)) => {
                 drop((session, watch));
@@ -121,7 +132,9 @@ impl Seeder<'_> {
         let named = plan::names_of(wanted.canonical, wanted.wants);
         let tags = wanted.canonical.refs.iter().filter(|r| wanted.include_tag && r.peeled.is_some());
         let names = named.iter().copied().chain(tags).map(|r| r.name.as_str());
+        let began = Instant::now();
         let theirs = session.ls_refs(names)?;
+        let listed = began.elapsed();
         let mut request = plan::request(wanted.wants, &named, &theirs, manner, |id| odb.has(id));
         if request.wants.is_empty() {
             return Err(Error::new(Kind::Nothing, "it has nothing that is new here").into());
@@ -137,6 +150,7 @@ impl Seeder<'_> {
             other => other?,
         };
 
+        let moved = watch.moved();
         let inside = Odb::at(quarantine.path(), self.repo.hash)?;
         let came_in = |id: &ObjectId| inside.has(id) && !odb.has(id);
         request.wants.extend(
@@ -178,7 +192,9 @@ impl Seeder<'_> {
             // They only serve a later fetch, should this one be interrupted.
             tracing::debug!(%err, "cannot write refs/mirror");
         }
-        Ok(Gift { tips: request.wants, tags_left, bytes: watch.bytes() })
+        // A request for objects takes as long to begin as one for refs, and the rest is done here.
+        let ask = if moved.0 < SMALL { began.elapsed() } else { listed * 2 + HERE };
+        Ok(Gift { tips: request.wants, tags_left, bytes: watch.bytes(), ask, moved })
     }
 
     /// Returns whether the mirror brought in something that a tag of canonical names and that git's own request does
@@ -240,6 +256,7 @@ impl Seeder<'_> {
                     }
                 }
             });
+            watch.mark();
             let got = session.fetch(wants, haves, odb, &indexing);
             ended.store(true, Relaxed);
             shown.thread().unpark();
