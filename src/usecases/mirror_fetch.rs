@@ -217,7 +217,8 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     if sources.is_empty() {
         sources = vec!["refs/heads/*", "refs/tags/*"];
     }
-    let seeder = Seeder { repo: &repo, config, remote, url: &url, family: Family::Any, report };
+    let seeder =
+        Seeder { repo: &repo, config, remote, url: &url, family: Family::Any, report, early: Default::default() };
     let haves: Vec<ObjectId> = repo.recent_tips(256)?;
     let (who, space, refs) = seeder.fill(&sources, &haves)?;
     let place = format!("refs/mirror/{}/", space.name());

@@ -60,11 +60,12 @@ struct Answer {
 }
 
 impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
-    /// Relays until git closes its side, or canonical goes away. `seed` is called once at most.
+    /// Relays until git closes its side, or canonical goes away. `seed` is called once at most, and `cloning` before it
+    /// where git may have begun a clone.
     ///
     /// # Errors
     /// [`Kind::Channel`] where git goes away, [`Kind::Protocol`] where either side sends what is no packet.
-    pub fn run(&mut self, mut seed: impl FnMut(&Wanted) -> Seeded) -> Result<Seen> {
+    pub fn run(&mut self, mut seed: impl FnMut(&Wanted) -> Seeded, mut cloning: impl FnMut()) -> Result<Seen> {
         let mut seen = Seen::default();
         while let Some(request) = self.request()? {
             let answered = if FetchRequest::is_fetch(&request) {
@@ -78,6 +79,11 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
                     continue;
                 }
                 self.ask(&request);
+                // What `git clone` asks for, and `git ls-remote` next to never.
+                let prefixes = [&b"ref-prefix HEAD"[..], b"ref-prefix refs/heads/", b"ref-prefix refs/tags/"];
+                if is_ls_refs && prefixes.iter().all(|prefix| request.iter().any(|pkt| pkt.text() == *prefix)) {
+                    cloning();
+                }
                 let answer = self.answer(|pkt| {
                     if is_ls_refs {
                         seen.canonical.take_v2(pkt.text());

@@ -54,11 +54,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Reads the mirror's advertisement. `who` is named in errors, `hash` is what its object names must be.
+    /// Reads the mirror's advertisement. `who` is named in errors.
     ///
     /// # Errors
     /// [`Kind::Protocol`] where it is none of protocol v2; [`Kind::Channel`] where the mirror says no.
-    pub fn open(mut channel: Channel, who: &str, hash: gix::hash::Kind) -> Result<Self> {
+    pub fn open(mut channel: Channel, who: &str) -> Result<Self> {
         let reader = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
         let writer = Held(channel.writer.take());
         let none = None::<(String, Option<u16>)>;
@@ -72,12 +72,23 @@ impl Session {
         if handshake.server_protocol_version != Protocol::V2 {
             return Err(Error::new(Kind::Protocol, "it does not speak protocol v2"));
         }
-        let format = handshake.capabilities.capability("object-format");
+        let hash = gix::hash::Kind::Sha1;
+        Ok(Session { connection, handshake, channel, who: who.to_owned(), hash, url: None })
+    }
+
+    /// Makes it a conversation about a repository whose object names are of the kind `hash`, and that is known under
+    /// `urls`.
+    ///
+    /// # Errors
+    /// [`Kind::Protocol`] where the mirror has other object names, and those of [`Session::stand_in`].
+    pub fn adopt(&mut self, hash: gix::hash::Kind, urls: &[String]) -> Result<()> {
+        let format = self.handshake.capabilities.capability("object-format");
         let format = format.and_then(|c| c.value().map(ToString::to_string)).unwrap_or_else(|| "sha1".into());
         if format != hash.to_string() {
             return Err(Error::new(Kind::Protocol, format!("its object format is {format}, not {hash}")));
         }
-        Ok(Session { connection, handshake, channel, who: who.to_owned(), hash, url: None })
+        self.hash = hash;
+        self.stand_in(urls)
     }
 
     /// Has a mirror that takes `url=` stand in for the first of `urls` that it knows; any other one is left as it is.
@@ -85,7 +96,7 @@ impl Session {
     ///
     /// # Errors
     /// [`Kind::Protocol`] where its answer cannot be read.
-    pub fn stand_in(&mut self, urls: &[String]) -> Result<()> {
+    fn stand_in(&mut self, urls: &[String]) -> Result<()> {
         let feature = self.handshake.capabilities.capability("mirror").and_then(|c| c.value().map(|v| v.to_string()));
         let (true, Some(first)) = (feature.is_some_and(|value| Feature::parse(&value).url), urls.first()) else {
             return Ok(());

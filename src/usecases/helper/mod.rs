@@ -6,6 +6,7 @@
 mod canonical;
 mod http;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -19,11 +20,13 @@ use crate::adapters::odb::Odb;
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
 use crate::adapters::{config, os};
-use crate::usecases::choosing::Chooser;
+use crate::decide::cost::Work;
+use crate::usecases::choosing::{Chooser, Decision};
 use crate::usecases::learning::Open;
 use crate::usecases::relay::{Relay, Seen};
-use crate::usecases::seeding::{Seeded, Seeder};
-use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
+use crate::usecases::seeding::{Early, Seeded, Seeder, limits};
+use crate::values::report::Silent;
+use crate::values::{Error, Event, GitUrl, Kind, Origin, Report, Result, Transport};
 use crate::wire::Advert;
 
 /// How long to wait for git to be done with canonical's pack before the clean-up. It is over at once when git is.
@@ -215,6 +218,10 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let mut writer = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
         let (config, remote, url, inside) = (&self.config, &self.remote, &self.url, self.repo.is_some());
         let (report, family) = (self.report, self.family);
+        let early = Cell::new(None);
+        // Canonical alone serves a part of a history.
+        let part = |option: &String| option.starts_with("option depth") || option.starts_with("option filter");
+        let whole = !self.options.iter().any(part);
         let mut seen = Relay {
             git_in: &mut self.git_in,
             git_out: &mut self.git_out,
@@ -222,11 +229,20 @@ impl<O: Write + AsFd> Helper<'_, O> {
             server_out: &mut *writer,
             stateless,
         }
-        .run(|wanted| {
-            // `git clone` has learned the hash of object names only by now.
-            let Some(repo) = inside.then(Repo::discover).flatten() else { return Seeded::default() };
-            Seeder { repo: &repo, config, remote, url, family, report }.seed(wanted)
-        })?;
+        .run(
+            |wanted| {
+                // `git clone` has learned the hash of object names only by now.
+                let Some(repo) = inside.then(Repo::discover).flatten() else { return Seeded::default() };
+                Seeder { repo: &repo, config, remote, url, family, report, early: early.take().into() }.seed(wanted)
+            },
+            || {
+                let empty = || Repo::discover().is_some_and(|repo| repo.has_refs().is_ok_and(|has| !has));
+                if whole && inside && empty() {
+                    early.set(connect_early(config, remote, url, family));
+                }
+            },
+        )?;
+        drop(early);
         drop(writer);
         let code = channel.finish();
         if seen.seeded.is_some() {
@@ -311,6 +327,15 @@ impl<O: Write + AsFd> Helper<'_, O> {
             tracing::debug!(%err, "the URL keeps its prefix");
         }
     }
+}
+
+/// Begins to connect to the mirror that a clone will ask first.
+fn connect_early(config: &Config, remote: &str, url: &GitUrl, family: Family) -> Option<Early> {
+    let chooser = Chooser { repo: None, config, remote, url, family, report: &Silent };
+    let Decision { known, choice, .. } = chooser.decide(Work { clone: true, bytes: None }, true);
+    let mirror = &known[choice.order.first()?.at].mirror;
+    // Whether a learned one may be asked at all is looked at when it is.
+    (mirror.origin != Origin::Listed).then(|| Early::start(mirror, config, family, limits(config)))
 }
 
 /// Returns the URL as it was before git cut a `<helper>::` off (`remove_ext_force` in its `transport-helper.c`): it

@@ -3,9 +3,14 @@
 //! Whatever goes wrong with a mirror is an event and the next mirror. Nothing here returns an error to the fetch that
 //! it serves: the worst outcome is that canonical sends everything itself.
 
+mod early;
 mod fill;
 mod one;
 
+pub use early::Early;
+pub use one::limits;
+
+use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 
@@ -76,11 +81,13 @@ pub struct Seeder<'a> {
     pub family: Family,
     /// Who is told.
     pub report: &'a dyn Report,
+    /// A connection that has been begun.
+    pub early: Cell<Option<Early>>,
 }
 
 impl Seeder<'_> {
     fn chooser(&self) -> Chooser<'_> {
-        let Self { repo, config, remote, url, family, report } = *self;
+        let Self { repo, config, remote, url, family, report, .. } = *self;
         Chooser { repo: Some(repo), config, remote, url, family, report }
     }
 
@@ -184,7 +191,7 @@ impl Seeder<'_> {
         if self.config.preference(self.remote).wanted != Some(true) || tried.len() >= MOST_TRIED {
             return Vec::new();
         }
-        let Self { repo, config, remote, url, family, report } = *self;
+        let Self { repo, config, remote, url, family, report, .. } = *self;
         let learner = Learner { repo, config, remote, url, report };
         let config = learner.ask_for_more(family).then(Config::load).and_then(Result::ok);
         let config = config.map(|config| config.with_run(&[], &["true".into()])); // as it is for this run

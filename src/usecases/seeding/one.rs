@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use gix::ObjectId;
 
 use super::{Seeder, Wanted};
-use crate::adapters::channel::{Channel, Opening, Role, Service};
+use crate::adapters::channel::{Channel, Family, Opening, Role, Service};
+use crate::adapters::config::Config;
 use crate::adapters::odb::Odb;
 use crate::adapters::seed::quarantine::Quarantine;
 use crate::adapters::seed::{Indexing, Numbers, Session, strict_option};
@@ -16,7 +17,7 @@ use crate::adapters::watch::Watch;
 use crate::decide::limits::Limits;
 use crate::decide::plan::{self, Manner};
 use crate::usecases::learning;
-use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
+use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Report, Result, Transport, url_key};
 
 /// Of a fetch of fewer bytes all the time counts as asking: the bytes are not what it takes.
 const SMALL: u64 = 64 * 1024;
@@ -64,7 +65,7 @@ impl Seeder<'_> {
         }
     }
 
-    /// Puts the watcher's verdict in the place of the broken pipe that it caused.
+    /// As [`explained`].
     pub(super) fn why<T>(
         &self,
         watch: &Watch,
@@ -82,30 +83,21 @@ impl Seeder<'_> {
             let why = "it is on a private address, and the server that lists it is on a public one";
             return Err(Error::new(Kind::Config, why));
         }
-        let limits = self.limits();
-        let mut channel = Channel::open(
-            &mirror.url,
-            &Opening {
-                role: Role::Mirror,
-                service: Service::UploadPack,
-                program: None,
-                version: 2,
-                family: self.family,
-                connect_timeout: Some(limits.connect),
-                config: self.config,
-                report: self.report,
-            },
-        )?;
-        let watch = Watch::over(&mut channel, limits);
-        let session = Session::open(channel, &mirror.url.shown_host(), self.repo.hash).and_then(|mut session| {
-            session.stand_in(&self.names(mirror))?;
-            Ok(session)
-        });
-        match self.why(&watch, session.map_err(Refusal::Final)) {
-            Ok(session) => Ok((session, watch)),
-            Err(Refusal::Final(err)) => Err(err),
-            Err(Refusal::Again(_)) => Err(Error::new(Kind::Protocol, "it cannot be asked")),
-        }
+        let early = self.early.take().and_then(|early| early.take(mirror));
+        let (mut session, watch) = match early {
+            Some(made) => made?,
+            None => {
+                let limits = limits(self.config);
+                let opening = opening(self.config, self.family, limits, self.report);
+                let mut channel = Channel::open(&mirror.url, &opening)?;
+                let watch = Watch::over(&mut channel, limits);
+                let session = explained(&watch, Session::open(channel, &mirror.url.shown_host()))?;
+                (session, watch)
+            }
+        };
+        watch.pause(false);
+        explained(&watch, session.adopt(self.repo.hash, &self.names(mirror)))?;
+        Ok((session, watch))
     }
 
     /// Returns the URLs under which a mirror may know canonical, without credentials; paths for mirrors here only.
@@ -263,16 +255,36 @@ impl Seeder<'_> {
             got
         })
     }
+}
 
-    fn limits(&self) -> Limits {
-        let seconds = |key: &str, default: Duration| self.config.number(key).map_or(default, Duration::from_secs);
-        let default = Limits::default();
-        Limits {
-            connect: seconds("mirror.connecttimeout", default.connect),
-            first_byte: seconds("mirror.responsetimeout", default.first_byte),
-            idle: seconds("mirror.idletimeout", default.idle),
-            low_speed: self.config.number("mirror.lowspeedlimit").unwrap_or(default.low_speed),
-            low_time: seconds("mirror.lowspeedtime", default.low_time),
-        }
+/// Returns how long a mirror may be silent or slow, as configured.
+pub fn limits(config: &Config) -> Limits {
+    let seconds = |key: &str, default: Duration| config.number(key).map_or(default, Duration::from_secs);
+    let default = Limits::default();
+    Limits {
+        connect: seconds("mirror.connecttimeout", default.connect),
+        first_byte: seconds("mirror.responsetimeout", default.first_byte),
+        idle: seconds("mirror.idletimeout", default.idle),
+        low_speed: config.number("mirror.lowspeedlimit").unwrap_or(default.low_speed),
+        low_time: seconds("mirror.lowspeedtime", default.low_time),
     }
+}
+
+/// Returns how a mirror's channel is opened.
+pub(super) fn opening<'a>(config: &'a Config, family: Family, limits: Limits, report: &'a dyn Report) -> Opening<'a> {
+    Opening {
+        role: Role::Mirror,
+        service: Service::UploadPack,
+        program: None,
+        version: 2,
+        family,
+        connect_timeout: Some(limits.connect),
+        config,
+        report,
+    }
+}
+
+/// Puts the watcher's verdict in the place of the broken pipe that it caused.
+pub(super) fn explained<T>(watch: &Watch, result: Result<T>) -> Result<T> {
+    result.map_err(|err| watch.verdict().map_or(err, |verdict| Error::new(Kind::Timeout, verdict)))
 }
