@@ -82,6 +82,12 @@ pub fn from_mirror(subject: &Subject, work: &Work) -> f64 {
     ask(subject) + work.size() / subject.host.rate.map_or(hoped, |rate| rate.value)
 }
 
+/// Returns what a fetch from a mirror would take if it did as well as its distance allows, in seconds.
+pub fn hoped(subject: &Subject, work: &Work) -> f64 {
+    let host = Host { connect: subject.host.connect, ..Host::default() };
+    from_mirror(&Subject { host: &host, ..*subject }, work)
+}
+
 /// Returns what a fetch by way of a mirror is expected to take, in seconds: it may fail, or lack something, and canonical
 /// then sends the rest, which takes `from_canonical` seconds.
 pub fn by_mirror(subject: &Subject, work: &Work, from_canonical: Option<f64>) -> f64 {
@@ -91,16 +97,13 @@ pub fn by_mirror(subject: &Subject, work: &Work, from_canonical: Option<f64>) ->
     well + fails * FAILS + lacks.max(fails) * from_canonical.unwrap_or(2.0 * well)
 }
 
-/// Returns what a fetch from canonical takes, in seconds; nothing where that cannot be told.
+/// Returns what a fetch from canonical takes, in seconds; nothing where that cannot be told. Where its rate has not been
+/// seen, it is thought of as well as a mirror's, but for a clone: that is too much for a try.
 pub fn from_canonical(host: &Host, work: &Work) -> Option<f64> {
-    let answers = host.ask?.value / 1000.0;
-    let known = |size: f64| host.rate.map(|rate| size / rate.value);
-    match (known(work.size()), work.bytes) {
-        (Some(transfer), _) => Some(answers + transfer),
-        // What fits into the first window comes with the answer.
-        (None, Some(bytes)) if bytes < WINDOW / 8.0 => Some(answers),
-        _ => None,
-    }
+    let answers = host.answer?.value / 1000.0;
+    let hoped = (WINDOW / answers.max(1e-4)).min(FAST);
+    let rate = host.rate.map(|rate| rate.value).or((!work.clone).then_some(hoped))?;
+    Some(answers + work.size() / rate)
 }
 
 #[cfg(test)]
@@ -142,8 +145,8 @@ mod tests {
         let clone = Work { clone: true, bytes: None };
         let mut host = Host::default();
         assert_eq!(from_canonical(&host, &small), None);
-        host.ask = figure(150.0);
-        assert_eq!(from_canonical(&host, &small), Some(0.15));
+        host.answer = figure(150.0);
+        assert!(from_canonical(&host, &small).is_some_and(|s| (0.15..0.151).contains(&s)));
         assert_eq!(from_canonical(&host, &clone), None);
         host.rate = figure(1e6);
         assert_eq!(from_canonical(&host, &clone), Some(64.15));

@@ -96,10 +96,13 @@ pub struct Host {
     /// Milliseconds for a TCP connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connect: Option<Figure>,
-    /// Milliseconds that a request takes which moves next to nothing: of a mirror from opening the connection to the
-    /// proof, of canonical on a connection that is open, to the first byte.
+    /// Milliseconds that a fetch from it as a mirror takes which moves next to nothing, from opening the connection to
+    /// the proof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask: Option<Figure>,
+    /// Milliseconds until it answers as canonical, on a connection that is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Figure>,
     /// Bytes a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Figure>,
@@ -120,7 +123,9 @@ impl Host {
     pub fn at(&self, now: u64) -> Self {
         let believed = |figure: Option<Figure>| figure.filter(|f| f.is_believed(now));
         let mut host = self.clone();
-        (host.connect, host.ask, host.rate) = (believed(self.connect), believed(self.ask), believed(self.rate));
+        for figure in [&mut host.connect, &mut host.ask, &mut host.answer, &mut host.rate] {
+            *figure = believed(*figure);
+        }
         host
     }
 

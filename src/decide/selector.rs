@@ -12,6 +12,12 @@ use crate::values::{Mirror, Origin};
 const NEAR: f64 = 1.25;
 /// Costs below this, in seconds, are all the same.
 const QUICK: f64 = 0.03;
+/// A mirror that takes no longer than so many times what its distance allows does well.
+const WELL: f64 = 4.0;
+/// Nor does one do badly that takes so many seconds.
+const SOON: f64 = 0.4;
+/// Another one is tried in its place if that promises to take less than this part of what it promised.
+const PROMISING: f64 = 0.5;
 
 /// What the user, or for a learned preference the server, prefers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +50,12 @@ impl Candidate<'_> {
 
     /// Returns whether anything is known of how near or how fast it is.
     pub fn is_known(&self) -> bool {
-        self.host.connect.or(self.host.ask).or(self.host.rate).is_some() || self.km.is_some()
+        self.host.connect.is_some() || self.km.is_some() || self.is_measured()
+    }
+
+    /// Returns whether it has been fetched from.
+    fn is_measured(&self) -> bool {
+        self.host.ask.or(self.host.rate).is_some()
     }
 }
 
@@ -137,7 +148,7 @@ pub struct Choice {
 /// equals as they are configured, or, of those that the server lists and that have been measured, by chance.
 pub fn choose(candidates: &[Candidate], question: &Question) -> Choice {
     let mut choice = Choice::default();
-    let mut ranked = Vec::with_capacity(candidates.len());
+    let mut rated: Vec<Rated> = Vec::with_capacity(candidates.len());
     let from_canonical = cost::from_canonical(&question.canonical, &question.work);
     for (at, candidate) in candidates.iter().enumerate() {
         let tier = tier(candidate.mirror, &question.preference);
@@ -151,21 +162,59 @@ pub fn choose(candidates: &[Candidate], question: &Question) -> Choice {
             choice.excluded.push(Place { at, reason: Reason::DoesNotPay(cost, canonical) });
             continue;
         }
-        let reason = match tier {
-            Tier::Named => Reason::Named,
-            Tier::Preferred(number) => Reason::Preferred(number),
-            _ if candidate.is_known() => Reason::Cost(cost),
-            _ => Reason::Listed,
-        };
-        // Those that are named for this run are tried as they are named.
-        let step = if tier == Tier::Named { 0 } else { ((cost.max(QUICK) / QUICK).ln() / NEAR.ln()) as u64 };
-        let shared = tier == Tier::Listed && candidate.host.connect.is_some();
-        let spread = if shared { mix(question.seed ^ hash(candidate.mirror.url.raw())) } else { 0 };
-        ranked.push(((tier, step, spread, at), Place { at, reason }));
+        let hoped = cost::hoped(&candidate.subject(), &question.work);
+        rated.push(Rated { at, tier, cost, hoped });
     }
+    let proven = proven(candidates, &rated);
+    let mut ranked: Vec<_> = rated
+        .iter()
+        .map(|Rated { at, tier, cost, hoped }| {
+            let candidate = &candidates[*at];
+            // One that does well is not left for one that promises little more.
+            let rival = proven.iter().find(|best| best.tier == *tier && !candidate.is_measured());
+            let cost = match rival {
+                Some(best) if *hoped > best.hoped * PROMISING => cost.max(best.cost * NEAR * NEAR),
+                _ => *cost,
+            };
+            let reason = match tier {
+                Tier::Named => Reason::Named,
+                Tier::Preferred(number) => Reason::Preferred(*number),
+                _ if candidate.is_known() => Reason::Cost(cost),
+                _ => Reason::Listed,
+            };
+            // Those that are named for this run are tried as they are named.
+            let step = if *tier == Tier::Named { 0 } else { ((cost.max(QUICK) / QUICK).ln() / NEAR.ln()) as u64 };
+            let shared = *tier == Tier::Listed && candidate.host.connect.is_some();
+            let spread = if shared { mix(question.seed ^ hash(candidate.mirror.url.raw())) } else { 0 };
+            ((*tier, step, spread, *at), Place { at: *at, reason })
+        })
+        .collect();
     ranked.sort_unstable_by_key(|(key, _)| *key);
     choice.order = ranked.into_iter().map(|(_, place)| place).collect();
     choice
+}
+
+/// A candidate with its expected cost, and with what it would be if it did as well as its distance allows; in seconds.
+#[derive(Clone, Copy)]
+struct Rated {
+    at: usize,
+    tier: Tier,
+    cost: f64,
+    hoped: f64,
+}
+
+/// Returns the best of each tier among those that have been fetched from, where it does well.
+fn proven(candidates: &[Candidate], rated: &[Rated]) -> Vec<Rated> {
+    let mut best: Vec<Rated> = Vec::new();
+    for one in rated.iter().filter(|one| candidates[one.at].is_measured()) {
+        match best.iter_mut().find(|best| best.tier == one.tier) {
+            Some(best) if one.cost < best.cost => *best = *one,
+            Some(_) => {}
+            None => best.push(*one),
+        }
+    }
+    best.retain(|best| best.cost <= (best.hoped * WELL).max(SOON));
+    best
 }
 
 /// What comes before what, whatever it costs.

@@ -33,7 +33,8 @@ impl Outcome {
     /// Returns what an error says of a mirror; nothing where it is not the mirror's.
     pub fn of(err: &Error) -> Option<Self> {
         // git, its daemon, web servers and ssh say it in words only.
-        const NOT_HERE: [&str; 9] = [
+        const NOT_HERE: [&str; 10] = [
+            "no such repository",
             "not found",
             "not exported",
             "does not appear to be a git repository",
@@ -71,7 +72,7 @@ pub struct Observed {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Canonical {
     /// How long its answers took to begin.
-    pub ask: Option<Duration>,
+    pub answer: Option<Duration>,
     /// Bytes of objects, and how long they took.
     pub moved: (u64, Duration),
 }
@@ -92,7 +93,8 @@ impl Chooser<'_> {
                         url,
                         Box::new(move |host| {
                             host.succeed(now);
-                            sample(host, Some(ask), moved, now);
+                            sample(&mut host.ask, Some(ask), now);
+                            rate(host, moved, now);
                         }),
                     ));
                     copies.push((space, Box::new(move |copy| taken(copy, lacked))));
@@ -107,7 +109,13 @@ impl Chooser<'_> {
                 }
             }
         }
-        changes.push((self.url.clone(), Box::new(move |host| sample(host, canonical.ask, canonical.moved, now))));
+        changes.push((
+            self.url.clone(),
+            Box::new(move |host| {
+                sample(&mut host.answer, canonical.answer, now);
+                rate(host, canonical.moved, now);
+            }),
+        ));
         hosts::note(now, changes);
         let Some(repo) = self.repo else { return };
         let per_ref = wants.filter(|wants| *wants > 0 && total > 0).map(|wants| total as f64 / wants as f64);
@@ -120,10 +128,13 @@ fn taken(copy: &mut Copy, lacked: f64) {
     copy.backoff = Default::default();
 }
 
-fn sample(host: &mut Host, ask: Option<Duration>, (bytes, time): (u64, Duration), now: u64) {
-    if let Some(ask) = ask {
-        Figure::sample(&mut host.ask, ask.as_secs_f64() * 1000.0, now);
+fn sample(figure: &mut Option<Figure>, time: Option<Duration>, now: u64) {
+    if let Some(time) = time {
+        Figure::sample(figure, time.as_secs_f64() * 1000.0, now);
     }
+}
+
+fn rate(host: &mut Host, (bytes, time): (u64, Duration), now: u64) {
     if bytes >= TELLING {
         Figure::sample(&mut host.rate, bytes as f64 / time.as_secs_f64().max(1e-3), now);
     }

@@ -90,7 +90,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
                     }
                     true
                 })?;
-                seen.figures.ask = seen.figures.ask.or(Some(answer.first));
+                seen.figures.answer = seen.figures.answer.or(Some(answer.first));
                 answer.whole
             };
             if !answered {

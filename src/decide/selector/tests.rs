@@ -61,6 +61,24 @@ fn then_the_cheapest() {
 }
 
 #[test]
+fn one_that_does_well_is_kept() {
+    let mirrors: Vec<_> = ["a", "b", "c"].map(|h| mirror(&format!("git://{h}/x"), Origin::Remote)).into();
+    let asked = Question { work: Work { clone: false, bytes: Some(5e6) }, ..question(None, &[]) };
+    let first = |figures: [Host; 3]| {
+        let all: Vec<_> = mirrors.iter().zip(figures).map(|(m, h)| candidate(m, h)).collect();
+        order(&all, &asked).remove(0)
+    };
+    // a is overloaded; b and c are unknown but for their distance, and b is nearer.
+    assert_eq!(first([host(2.0, 20e3), host(20.0, 0.0), host(50.0, 0.0)]), "b");
+    // b does what it can: c, which is farther, is not tried.
+    assert_eq!(first([host(2.0, 20e3), host(20.0, 12e6), host(50.0, 0.0)]), "b");
+    // b is a disappointment, too.
+    assert_eq!(first([host(2.0, 20e3), host(20.0, 500e3), host(50.0, 0.0)]), "c");
+    // One that is much nearer is tried.
+    assert_eq!(first([host(200.0, 2e6), host(2.0, 0.0), host(150.0, 0.0)]), "b");
+}
+
+#[test]
 fn distance_counts_where_nothing_is_measured() {
     let mirrors: Vec<_> = ["a", "b", "c"].map(|h| mirror(&format!("git://{h}/x"), Origin::Remote)).into();
     let km = [Some(9000.0), Some(300.0), None];
@@ -90,7 +108,7 @@ fn a_mirror_must_pay() {
     let mirrors = [mirror("git://a/x", Origin::Remote), mirror("git://b/x", Origin::Remote)];
     let slow = Host { ask: Some(Figure { value: 300.0, time: NOW }), ..host(100.0, 1e5) };
     let all = [candidate(&mirrors[0], slow), candidate(&mirrors[1], Host::default())];
-    let canonical = Host { ask: Some(Figure { value: 150.0, time: NOW }), ..host(0.0, 1e6) };
+    let canonical = Host { answer: Some(Figure { value: 150.0, time: NOW }), ..host(0.0, 1e6) };
     let small = Work { clone: false, bytes: Some(2000.0) };
     let asked = |must_pay, work| Question { canonical: canonical.clone(), must_pay, work, ..question(None, &[]) };
     // What is not known is tried; what is known to be slower is not.
@@ -156,7 +174,7 @@ fn properties() {
         let mut asked = question([None, Some(true), Some(false)][dice.roll(3) as usize], &["m1", "m3"]);
         asked.preference.insists = dice.roll(2) == 0;
         asked.canonical = host(0.0, dice.roll(3) as f64 * 1e6);
-        asked.canonical.ask = Some(Figure { value: dice.roll(200) as f64 + 1.0, time: NOW });
+        asked.canonical.answer = Some(Figure { value: dice.roll(200) as f64 + 1.0, time: NOW });
         asked.seed = dice.roll(u64::MAX);
         let choice = choose(&all, &asked);
         assert_eq!(choice, choose(&all, &asked), "round {round}");
