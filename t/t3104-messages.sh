@@ -15,7 +15,7 @@ one_closing_line () {
 }
 
 a_warning_per_mirror_left () {
-	a_client "$(dead_url http)" "$(url_for http hole.git)" "$(url_for http fresh.git)"
+	a_client "$(url_for http-forbidden fresh.git)" "$(url_for http hole.git)" "$(url_for http fresh.git)"
 	fetch got
 	cat got.err
 	assert_eq 2 "$(grep -c '^warning: mirror 127\.0\.0\.1.* left: .' got.err)" 'warnings'

@@ -77,7 +77,7 @@ same_over () { # <transport>
 	assert_lacks 'mirror' ours.said
 	test ! -e ours/.git/mirror-fetch || fail 'something is noted'
 	assert_config_equal plain ours
-	git -C ours config --get-regexp 'mirror' >settings || :
+	git -C ours config --local --get-regexp 'mirror' >settings || :
 	assert_lacks . settings
 	assert_refs_equal plain ours
 	assert_same_file plain.ls ours.ls

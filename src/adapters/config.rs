@@ -14,6 +14,10 @@ pub const ENV_URLS: &str = "GIT_MIRROR_URL";
 /// What a [`Preference`] is for one run: `true`, `false`, or a URL or host (`--prefer-mirror`, `--no-use-mirror`).
 pub const ENV_PREFER: &str = "GIT_MIRROR_PREFER";
 
+/// How often a write is tried while another process holds git's lock, and the time between.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
+
 /// All configuration that is in force here: `(key, value)` in git's order, the last one winning.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -223,14 +227,20 @@ pub fn bool_of(value: &str) -> Option<bool> {
     }
 }
 
-/// Runs `git config <args>`.
+/// Runs `git config <args>`, some times where another process is writing: git itself does not wait for it.
 ///
 /// # Errors
 /// [`Kind::Config`] with git's own message.
 pub fn write(args: &[&str]) -> Result<()> {
-    process::output(process::git(["config"]).args(args), b"")
-        .map(|_| ())
-        .map_err(|err| Error::new(Kind::Config, err.message))
+    let mut tries = 0;
+    loop {
+        match process::output(process::git(["config"]).args(args), b"") {
+            Ok(_) => return Ok(()),
+            Err(err) if err.message.contains("could not lock config file") && tries < LOCK_TRIES => tries += 1,
+            Err(err) => return Err(Error::new(Kind::Config, err.message)),
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::values::{Mirror, Origin};
 /// Mirrors whose expected costs differ by less than this factor are near equals.
 const NEAR: f64 = 1.25;
 /// Costs below this, in seconds, are all the same.
-const QUICK: f64 = 0.03;
+const QUICK: f64 = 0.04;
 /// A mirror that takes no longer than so many times what its distance allows does well.
 const WELL: f64 = 4.0;
 /// Nor does one do badly that takes so many seconds.
@@ -145,7 +145,7 @@ pub struct Choice {
 /// Returns which of the candidates to try, in which order.
 ///
 /// Tiers first: named for this run, preferred, configured, listed by the server. Within a tier by expected cost; near
-/// equals as they are configured, or, of those that the server lists and that have been measured, by chance.
+/// equals as they are configured or listed, or, of those that the server lists and that have served us, by chance.
 pub fn choose(candidates: &[Candidate], question: &Question) -> Choice {
     let mut choice = Choice::default();
     let mut rated: Vec<Rated> = Vec::with_capacity(candidates.len());
@@ -170,8 +170,9 @@ pub fn choose(candidates: &[Candidate], question: &Question) -> Choice {
         .iter()
         .map(|Rated { at, tier, cost, hoped }| {
             let candidate = &candidates[*at];
-            // One that does well is not left for one that promises little more.
+            // One that does well is not left for one that promises little more, unless the server puts that first.
             let rival = proven.iter().find(|best| best.tier == *tier && !candidate.is_measured());
+            let rival = rival.filter(|best| *tier != Tier::Listed || best.at < *at);
             let cost = match rival {
                 Some(best) if *hoped > best.hoped * PROMISING => cost.max(best.cost * NEAR * NEAR),
                 _ => *cost,
@@ -184,7 +185,7 @@ pub fn choose(candidates: &[Candidate], question: &Question) -> Choice {
             };
             // Those that are named for this run are tried as they are named.
             let step = if *tier == Tier::Named { 0 } else { ((cost.max(QUICK) / QUICK).ln() / NEAR.ln()) as u64 };
-            let shared = *tier == Tier::Listed && candidate.host.connect.is_some();
+            let shared = *tier == Tier::Listed && candidate.is_measured();
             let spread = if shared { mix(question.seed ^ hash(candidate.mirror.url.raw())) } else { 0 };
             ((*tier, step, spread, *at), Place { at: *at, reason })
         })

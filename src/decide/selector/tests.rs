@@ -131,7 +131,7 @@ fn a_mirror_must_pay() {
 #[test]
 fn listed_near_equals_share_the_load() {
     let mirrors: Vec<_> = (0..4).map(|n| mirror(&format!("git://m{n}/x"), Origin::Listed)).collect();
-    let all: Vec<_> = mirrors.iter().map(|m| candidate(m, host(10.0, 0.0))).collect();
+    let all: Vec<_> = mirrors.iter().map(|m| candidate(m, host(10.0, 1e6))).collect();
     let mut firsts = std::collections::BTreeMap::new();
     for seed in 0..400 {
         let asked = Question { seed, ..question(Some(true), &[]) };
@@ -139,6 +139,9 @@ fn listed_near_equals_share_the_load() {
         assert_eq!(first, order(&all, &asked), "the same input gives the same order");
         *firsts.entry(first[0].clone()).or_insert(0) += 1;
     }
+    // Before any of them has served us, the server's order counts.
+    let new: Vec<_> = mirrors.iter().map(|m| candidate(m, host(10.0, 0.0))).collect();
+    assert_eq!(order(&new, &Question { seed: 7, ..question(Some(true), &[]) }), ["m0", "m1", "m2", "m3"]);
     assert!(firsts.len() == 4 && firsts.values().all(|n| (60..140).contains(n)), "{firsts:?}");
 }
 

@@ -291,6 +291,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
     fn keep(&self, seen: &mut Seen) {
         let Some(seeded) = seen.seeded.as_mut() else { return };
         let Self { config, remote, url, family, report, .. } = self;
+        if config.mirrors(remote, url.raw()).is_empty() {
+            return; // there is nothing to compare canonical with
+        }
         let chooser = Chooser { repo: self.repo.as_ref(), config, remote, url, family: *family, report: *report };
         let online = seeded.complete || seen.canonical_answered || !seeded.from.is_empty();
         let wants = (!seen.clone).then_some(seen.wants.len());
