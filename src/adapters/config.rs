@@ -3,6 +3,8 @@
 //!
 //! The keys are described in git-mirror(1).
 
+use std::collections::HashMap;
+
 use super::process;
 use crate::decide::host::is_private_host;
 use crate::decide::selector::Preference;
@@ -22,6 +24,8 @@ const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     entries: Vec<(String, Option<String>)>,
+    /// Where in `entries` each key is: there may be thousands of mirrors.
+    index: HashMap<String, Vec<usize>>,
     /// Mirrors and preferences for this run.
     run_urls: Vec<String>,
     run_prefer: Vec<String>,
@@ -59,23 +63,33 @@ impl Config {
                 None => (entry.into_owned(), None),
             }
         });
-        Config { entries: entries.collect(), ..Config::default() }
+        let entries: Vec<(String, Option<String>)> = entries.collect();
+        let mut index: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, (key, _)) in entries.iter().enumerate() {
+            index.entry(key.clone()).or_default().push(at);
+        }
+        Config { entries, index, ..Config::default() }
+    }
+
+    /// Returns all values of `key`, in order; `None` for one without `=`.
+    fn values<'a>(&'a self, key: &str) -> impl DoubleEndedIterator<Item = Option<&'a str>> + use<'a> {
+        let places = self.index.get(key).map(Vec::as_slice).unwrap_or_default();
+        places.iter().map(|at| self.entries[*at].1.as_deref())
     }
 
     /// Returns all values of `key` (section and variable in lower case), in order; a key without `=` is `""`.
     pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        self.entries.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_deref().unwrap_or(""))
+        self.values(key).map(|value| value.unwrap_or(""))
     }
 
     /// Returns the value of `key` that is in force.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.entries.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.as_deref().unwrap_or(""))
+        self.values(key).next_back().map(|value| value.unwrap_or(""))
     }
 
     /// Returns the boolean value of `key` in force, as git reads one; `None` where it is not set or no boolean.
     pub fn bool(&self, key: &str) -> Option<bool> {
-        let (_, value) = self.entries.iter().rev().find(|(k, _)| k == key)?;
-        value.as_deref().map_or(Some(true), bool_of)
+        self.values(key).next_back()?.map_or(Some(true), bool_of)
     }
 
     /// Returns `(subsection, value)` for all `<section>.<subsection>.<variable>`, in order.
@@ -105,7 +119,13 @@ impl Config {
     /// Returns `url` with the longest matching `url.<base>.insteadOf` applied (git-config(1)). A base may well be
     /// `mirror::…`, which means this very program: that prefix is not returned.
     pub fn rewritten(&self, url: &str) -> String {
-        self.subsections("url", "insteadof")
+        let rules: Vec<(&str, &str)> = self.subsections("url", "insteadof").collect();
+        Self::rewritten_by(&rules, url)
+    }
+
+    fn rewritten_by(rules: &[(&str, &str)], url: &str) -> String {
+        rules
+            .iter()
             .filter(|(_, prefix)| url.starts_with(prefix))
             .max_by_key(|(_, prefix)| prefix.len())
             .map(|(base, prefix)| format!("{}{}", base.strip_prefix("mirror::").unwrap_or(base), &url[prefix.len()..]))
@@ -146,10 +166,11 @@ impl Config {
         let listed = format!("remote.{remote}.listedmirror");
         found.extend(self.all(&listed).map(|u| (u.to_owned(), Origin::Listed)));
 
+        let rules: Vec<(&str, &str)> = self.subsections("url", "insteadof").collect();
         let mut seen = std::collections::HashSet::new();
         found
             .into_iter()
-            .map(|(text, origin)| (self.rewritten(&text), text, origin))
+            .map(|(text, origin)| (Self::rewritten_by(&rules, &text), text, origin))
             .filter(|(rewritten, ..)| seen.insert(rewritten.clone()))
             .map(|(rewritten, text, origin)| {
                 // What the user rewrites is the user's choice, not the server's.
@@ -195,8 +216,7 @@ impl Config {
     /// Returns what the user prefers for a remote, what is said for this run first.
     pub fn preference(&self, remote: &str) -> Preference {
         let key = format!("remote.{remote}.prefermirror");
-        let own = self.entries.iter().filter(|(k, _)| *k == key).map(|(_, v)| v.as_deref().unwrap_or("true"));
-        let own: Vec<&str> = own.collect();
+        let own: Vec<&str> = self.values(&key).map(|value| value.unwrap_or("true")).collect();
         let run: Vec<&str> = self.run_prefer.iter().map(String::as_str).collect();
         // What is said for this run is looked at last for the yes or no, and goes first in the order.
         let wanted = own.iter().chain(&run).next_back().map(|value| bool_of(value).unwrap_or(true));

@@ -161,6 +161,15 @@ pub fn wait_reader_gone(writer: &impl AsFd, limit: Duration) -> bool {
     }
 }
 
+/// Has the process end, as others do, when it writes into a pipe that nobody reads any more (128 + SIGPIPE). Not for one
+/// that has something to clean up.
+pub fn end_on_broken_pipe() {
+    let always = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    if let Err(err) = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGPIPE, 141, always) {
+        tracing::debug!(%err, "cannot watch SIGPIPE");
+    }
+}
+
 /// Returns a flag that SIGINT sets from now on, instead of ending this process.
 pub fn on_interrupt() -> std::sync::Arc<std::sync::atomic::AtomicBool> {
     let flag = std::sync::Arc::default();

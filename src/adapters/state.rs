@@ -80,9 +80,9 @@ fn load(repo: &Repo) -> File {
     shared_file::load(&path(repo))
 }
 
-/// Returns what came of the mirror with that name space.
-pub fn last(repo: &Repo, space: &RefSpace) -> Option<Last> {
-    load(repo).mirror.remove(space.name())
+/// Returns what came of the mirrors, by their name spaces.
+pub fn last(repo: &Repo) -> BTreeMap<String, Last> {
+    load(repo).mirror
 }
 
 /// Notes what came of a mirror.
@@ -152,14 +152,16 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let repo = Repo { common_dir: dir.path().into(), objects: dir.path().into(), hash: gix::hash::Kind::Sha1 };
         let space = RefSpace::of(&GitUrl::parse("https://h/a").expect("a URL"));
-        assert_eq!(last(&repo, &space), None);
+        let last = |repo: &Repo| last(repo).remove(space.name());
+        assert_eq!(last(&repo), None);
         note(&repo, &space, "silent", 1);
         note(&repo, &space, "ok", 2);
-        let got = last(&repo, &space).expect("noted");
+        let got = last(&repo).expect("noted");
         assert_eq!((got.result.as_str(), got.bytes), ("ok", 2));
         std::fs::write(path(&repo), "damaged = [").expect("write");
-        assert_eq!(last(&repo, &space), None);
+        let last = |repo: &Repo| last(repo).remove(space.name());
+        assert_eq!(last(&repo), None);
         note(&repo, &space, "ok", 3);
-        assert_eq!(last(&repo, &space).map(|l| l.bytes), Some(3));
+        assert_eq!(last(&repo).map(|l| l.bytes), Some(3));
     }
 }

@@ -6,6 +6,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use super::{asking, server, standing};
 use crate::adapters::config::Config;
+use crate::adapters::os;
 use crate::usecases::manage::{self, Prefer};
 use crate::usecases::{demo, man};
 use crate::values::Result;
@@ -132,6 +133,9 @@ fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
 }
 
 fn run(command: Command) -> Result<i32> {
+    if !matches!(command, Command::UploadPack(_) | Command::HttpBackend(_) | Command::Serve(_) | Command::Demo) {
+        os::end_on_broken_pipe();
+    }
     match command {
         Command::UploadPack(args) => server::upload_pack(&args),
         Command::HttpBackend(args) => server::http_backend(&args),

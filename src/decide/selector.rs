@@ -187,7 +187,10 @@ pub fn choose(candidates: &[Candidate], question: &Question) -> Choice {
             let step = if *tier == Tier::Named { 0 } else { ((cost.max(QUICK) / QUICK).ln() / NEAR.ln()) as u64 };
             let shared = *tier == Tier::Listed && candidate.is_measured();
             let spread = if shared { mix(question.seed ^ hash(candidate.mirror.url.raw())) } else { 0 };
-            ((*tier, step, spread, *at), Place { at: *at, reason })
+            // Where nothing but the distance is known, it counts to the last.
+            let hundreds =
+                candidate.km.filter(|_| candidate.host.connect.is_none()).map_or(0, |km| (km / 100.0) as u64);
+            ((*tier, step, spread, hundreds, *at), Place { at: *at, reason })
         })
         .collect();
     ranked.sort_unstable_by_key(|(key, _)| *key);

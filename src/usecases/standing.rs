@@ -50,10 +50,11 @@ pub fn list(config: &Config, remotes: &[String], report: &dyn Report) -> Result<
     for_each(config, remotes, report, |chooser| {
         let usual = chooser.repo.and_then(|repo| state::usual(repo, chooser.remote));
         let Decision { known, choice, refused } = chooser.decide(Work { clone: false, bytes: usual }, false);
+        let mut lasts = chooser.repo.map(state::last).unwrap_or_default();
         let remote = || chooser.remote.to_owned();
-        let row = |at: usize, rank: Option<usize>, reason: String| {
+        let mut row = |at: usize, rank: Option<usize>, reason: String| {
             let known = known[at].clone();
-            let last = chooser.repo.and_then(|repo| state::last(repo, &known.space));
+            let last = lasts.remove(known.space.name());
             Row { remote: remote(), url: known.mirror.url.redacted(), known: Some(known), rank, reason, last }
         };
         let ranked = choice.order.iter().zip(1..);
