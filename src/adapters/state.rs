@@ -152,14 +152,14 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let repo = Repo { common_dir: dir.path().into(), objects: dir.path().into(), hash: gix::hash::Kind::Sha1 };
         let space = RefSpace::of(&GitUrl::parse("https://h/a").expect("a URL"));
-        let last = |repo: &Repo| last(repo).remove(space.name());
+        let last = |repo: &Repo| super::last(repo).remove(space.name());
         assert_eq!(last(&repo), None);
         note(&repo, &space, "silent", 1);
         note(&repo, &space, "ok", 2);
         let got = last(&repo).expect("noted");
         assert_eq!((got.result.as_str(), got.bytes), ("ok", 2));
         std::fs::write(path(&repo), "damaged = [").expect("write");
-        let last = |repo: &Repo| last(repo).remove(space.name());
+        let last = |repo: &Repo| super::last(repo).remove(space.name());
         assert_eq!(last(&repo), None);
         note(&repo, &space, "ok", 3);
         assert_eq!(last(&repo).map(|l| l.bytes), Some(3));
