@@ -12,6 +12,7 @@ pub mod pktio;
 pub mod process;
 pub mod refspec;
 pub mod repo;
+pub mod resolve;
 pub mod run;
 pub mod seed;
 pub mod state;

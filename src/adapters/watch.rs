@@ -29,10 +29,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Wraps the channel's reader, and begins to watch.
-    pub fn over(channel: &mut Channel, limits: Limits) -> Self {
+    /// Wraps the channel's reader, and begins to watch; `began` is when the mirror began to be waited for.
+    pub fn over(channel: &mut Channel, limits: Limits, began: Instant) -> Self {
         let shared = Arc::new(Shared {
-            started: Instant::now(),
+            started: began,
             bytes: AtomicU64::new(0),
             last_ms: AtomicU64::new(0),
             paused: AtomicBool::new(false),

@@ -4,9 +4,8 @@
 //! What the user has set is never changed. A list that cannot be had costs a warning, never the fetch.
 
 use std::io::Read;
-use std::net::ToSocketAddrs;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use core::net::IpAddr;
 
@@ -14,6 +13,7 @@ use crate::adapters::channel::{Channel, Family, HttpHelper, Opening, Role, Servi
 use crate::adapters::config::{self, Config};
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
+use crate::adapters::resolve;
 use crate::adapters::state::{self, KnownList};
 use crate::decide::trust::{Accepted, Refused, Trust, is_private_address};
 use crate::usecases::publishing;
@@ -307,14 +307,9 @@ pub fn is_private(url: &GitUrl) -> bool {
 
 /// Returns the addresses of a URL's host, as far as the resolver tells in time; a proxy may know more.
 fn addresses(url: &GitUrl) -> Vec<IpAddr> {
-    let (host, port) = (url.host.clone(), url.effective_port().unwrap_or(0));
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        let found =
-            (host.as_str(), port).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default();
-        let _ = tell.send(found);
-    });
-    told.recv_timeout(LOOK_UP).unwrap_or_default()
+    let until = Instant::now() + LOOK_UP;
+    let found = resolve::addresses(&url.host, url.effective_port().unwrap_or(0), Some(until));
+    found.unwrap_or_default().into_iter().map(|address| address.ip()).collect()
 }
 
 /// Reads the answer to `command=mirror`. Nothing can be read from the connection any more where that fails.
@@ -414,7 +409,7 @@ pub fn ask(
                 program: config.get(&program),
                 version: 2,
                 family,
-                connect_timeout: None,
+                connect_by: None,
                 config,
                 report,
             },

@@ -18,6 +18,9 @@ use crate::decide::plan::{self, Manner};
 use crate::usecases::learning;
 use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
 
+/// How long a mirror may take to its first byte where a person may have to type a password first.
+const PROMPTED: Duration = Duration::from_secs(120);
+
 /// What one mirror gave.
 pub(super) struct Gift {
     pub tips: Vec<ObjectId>,
@@ -66,26 +69,33 @@ impl Seeder<'_> {
     }
 
     pub(super) fn open(&self, mirror: &Mirror) -> Result<(Session, Watch)> {
-        let learned = mirror.origin == Origin::Listed && !learning::allows_private(self.config);
-        if learned && learning::is_private(&mirror.url) && !learning::is_private(self.url) {
+        let began = Instant::now();
+        let learned = mirror.origin == Origin::Listed;
+        let guarded = learned && !learning::allows_private(self.config);
+        if guarded && learning::is_private(&mirror.url) && !learning::is_private(self.url) {
             let why = "it is on a private address, and the server that lists it is on a public one";
             return Err(Error::new(Kind::Config, why));
         }
-        let limits = self.limits();
+        let mut limits = self.limits();
+        let asks = matches!(mirror.url.transport, Transport::Http | Transport::Ssh);
+        let prompt = asks && self.config.bool("mirror.prompt").unwrap_or(false);
+        if prompt {
+            limits.first_byte = limits.first_byte.max(PROMPTED);
+        }
         let mut channel = Channel::open(
             &mirror.url,
             &Opening {
-                role: Role::Mirror,
+                role: Role::Mirror { learned, prompt },
                 service: Service::UploadPack,
                 program: None,
                 version: 2,
                 family: self.family,
-                connect_timeout: Some(limits.connect),
+                connect_by: began.checked_add(limits.connect),
                 config: self.config,
                 report: self.report,
             },
         )?;
-        let watch = Watch::over(&mut channel, limits);
+        let watch = Watch::over(&mut channel, limits, began);
         let session = Session::open(channel, &mirror.url.shown_host(), self.repo.hash).and_then(|mut session| {
             session.stand_in(&self.names(mirror))?;
             Ok(session)
@@ -121,7 +131,9 @@ impl Seeder<'_> {
         let named = plan::names_of(wanted.canonical, wanted.wants);
         let tags = wanted.canonical.refs.iter().filter(|r| wanted.include_tag && r.peeled.is_some());
         let names = named.iter().copied().chain(tags).map(|r| r.name.as_str());
+        watch.pause(false);
         let theirs = session.ls_refs(names)?;
+        watch.pause(true); // what takes time now is ours, until it is asked again
         let mut request = plan::request(wanted.wants, &named, &theirs, manner, |id| odb.has(id));
         if request.wants.is_empty() {
             return Err(Error::new(Kind::Nothing, "it has nothing that is new here").into());
@@ -157,7 +169,6 @@ impl Seeder<'_> {
                 follow.into_iter().partition(|id| theirs.refs.iter().any(|r| r.oid == *id));
             tags_left = missing;
             if !theirs.is_empty() {
-                watch.pause(false);
                 let got = self.fetch(session, watch, &theirs, &request.wants, &inside, &quarantine);
                 watch.pause(true);
                 match got.and_then(|n| self.repo.prove(&theirs, &request.wants, Some(quarantine.path())).map(|()| n)) {
@@ -218,6 +229,7 @@ impl Seeder<'_> {
         let ended = AtomicBool::new(false);
         let meter = watch.meter();
         let began = Instant::now();
+        watch.pause(false);
         std::thread::scope(|scope| {
             let shown = scope.spawn(|| {
                 while !ended.load(Relaxed) {
