@@ -48,6 +48,8 @@ scripts! {
     t3106_everywhere => "t3106-everywhere.sh",
     t3107_many_refs => "t3107-many-refs.sh",
     t3200_credentials => "t3200-credentials.sh",
+    t3201_hangs => "t3201-hangs.sh",
+    t3202_resolver => "t3202-resolver.sh",
     t4000_kill => "t4000-kill.sh",
     t5000_path => "t5000-path.sh",
     t5001_ssh_entry => "t5001-ssh-entry.sh",

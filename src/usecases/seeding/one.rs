@@ -71,12 +71,13 @@ impl Seeder<'_> {
     pub(super) fn open(&self, mirror: &Mirror) -> Result<(Session, Watch)> {
         let began = Instant::now();
         let learned = mirror.origin == Origin::Listed;
+        let mut limits = self.limits();
+        let connect_by = began.checked_add(limits.connect);
         let guarded = learned && !learning::allows_private(self.config);
-        if guarded && learning::is_private(&mirror.url) && !learning::is_private(self.url) {
+        if guarded && learning::is_private_by(&mirror.url, connect_by)? && !learning::is_private(self.url) {
             let why = "it is on a private address, and the server that lists it is on a public one";
             return Err(Error::new(Kind::Config, why));
         }
-        let mut limits = self.limits();
         let asks = matches!(mirror.url.transport, Transport::Http | Transport::Ssh);
         let prompt = asks && self.config.bool("mirror.prompt").unwrap_or(false);
         if prompt {
@@ -90,7 +91,7 @@ impl Seeder<'_> {
                 program: None,
                 version: 2,
                 family: self.family,
-                connect_by: began.checked_add(limits.connect),
+                connect_by,
                 config: self.config,
                 report: self.report,
             },
