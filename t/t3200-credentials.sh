@@ -42,9 +42,11 @@ start_servers () {
 	listening mirror "$(wants mu mirror-pw) add_header Set-Cookie 'c=from-mirror; Max-Age=9999' always;
 		location /away/ { return 302 http://127.0.0.1:$other_port\$request_uri; }
 		location /trap/ { return 302 http://127.0.0.1:$other_port\$request_uri; }
+		location /later/ { try_files /none @later; }
+		location @later { return 302 http://127.0.0.1:$other_port/trap\$request_uri; }
 		location /home/ { return 302 http://127.0.0.1:$canonical_port\$request_uri; }"
 	mirror_port=$port
-	for name in away trap home; do
+	for name in away trap home later; do
 		ln -s . "$srv/$name"
 	done
 	canonical=http://127.0.0.1:$canonical_port
@@ -313,6 +315,17 @@ trapped () {
 	not_served
 }
 
+# One that was sent when the mirror asked for it is not sent on either.
+asked_first () {
+	touch known
+	for follow in initial true; do
+		fetched_from "$canonical/canonical.git" "$mirror/later/fresh.git" $keeper -c http.followRedirects=$follow
+		assert_contains "GET /later/fresh.git.* 302 Basic $mirror_basic" "$LOG/heard-mirror"
+		assert_contains 'GET /trap/later/fresh.git' "$LOG/heard-other"
+		not_served
+	done
+}
+
 # Who lists it vouches for the mirror, not for where that leads.
 not_followed_if_learned () {
 	not_followed '' -c remote.origin.listedMirror="$mirror/away/fresh.git" -c remote.origin.preferMirror=true
@@ -376,6 +389,7 @@ test_case 'a redirect, and nothing secret' followed_without_secrets
 test_case 'a redirect, and headers' not_followed_with_headers
 test_case 'a redirect, and passwords' not_followed_with_passwords
 test_case 'a redirect to a trap' trapped
+test_case 'a redirect, once the password is there' asked_first
 test_case 'a redirect of a learned mirror' not_followed_if_learned
 test_case 'cookies' cookies_go_to_their_host
 test_case 'ssh' over_ssh

@@ -227,8 +227,10 @@ pub fn redact(text: &str) -> String {
         let over_http = scheme.to_ascii_lowercase().starts_with("http");
         // HTTP clients read `https:///u:p@h/` as `https://u:p@h/`.
         let after = if over_http { after.trim_start_matches('/') } else { after };
+        // Of a message, a URL is a word; a text that is a URL may be a bad one, with spaces.
+        let word = if out.is_empty() && scheme.len() == at { after.len() } else { end_of_word(after) };
         out.push_str(before);
-        rest = match userinfo_end(after) {
+        rest = match userinfo_end(&after[..word]) {
             None => after,
             Some(end) => {
                 match after[..end].split_once(':') {
@@ -243,9 +245,12 @@ pub fn redact(text: &str) -> String {
     out + rest
 }
 
+fn end_of_word(text: &str) -> usize {
+    text.find(char::is_whitespace).unwrap_or(text.len())
+}
+
 /// Returns where the user and password end in what follows a `://`.
-fn userinfo_end(text: &str) -> Option<usize> {
-    let word = &text[..text.find(char::is_whitespace).unwrap_or(text.len())];
+fn userinfo_end(word: &str) -> Option<usize> {
     let authority = &word[..word.find(['/', '?', '#']).unwrap_or(word.len())];
     authority.rfind('@').or_else(|| {
         // No port: a password with a character in it that should have been encoded.
@@ -349,6 +354,7 @@ mod tests {
             ("https://h/a@b", "https://h/a@b"),
             ("https://h:80/a@b", "https://h:80/a@b"),
             ("https://u:secret/x@h/a", "https://u:***@h/a"),
+            ("https://u:sec ret@h/a", "https://u:***@h/a"),
             ("git@h:a", "git@h:a"),
             ("key=https://u:secret@h/a", "key=https://u:***@h/a"),
             (
