@@ -15,12 +15,29 @@ namespace_up () {
 		perl -MIO::Socket::INET -e 'IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 53, Proto => "udp") or die $!'
 }
 
+start () { # <name> <command>...
+	local name="$1"
+	shift
+	"$HELPER/own-group" "$@" >"$LOG/$name" 2>&1 </dev/null &
+	echo $! >>"$LOG/pids"
+}
+
+await () { # <command>...
+	local attempt
+	for attempt in $(seq 100); do
+		! "$@" >/dev/null 2>&1 || return 0
+		sleep 0.1
+	done
+	fail "never: $*"
+}
+
 silent_resolver () {
 	start resolver perl -MIO::Socket::INET -e '
 		$| = 1;
 		my $socket = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 53, Proto => "udp") or die $!;
+		print "up\n";
 		print "asked\n" while $socket->recv(my $data, 512)'
-	sleep 0.5
+	await grep -q up "$LOG/resolver"
 }
 
 left_in_time () { # <url> <seconds> <why>
@@ -66,21 +83,17 @@ learned () {
 	done
 }
 
-start () { # <name> <command>...
-	local name="$1"
-	shift
-	"$HELPER/own-group" "$@" >"$LOG/$name" 2>&1 </dev/null &
-	echo $! >>"$LOG/pids"
-}
-
 # 127.0.0.2 lets nobody in, as its queue is full; 127.0.0.1 serves. Whichever comes first.
 two_addresses () {
 	start full perl -MIO::Socket::INET -e '
 		my $listener = IO::Socket::INET->new(LocalAddr => "127.0.0.2", LocalPort => 9000, Listen => 1) or die $!;
 		my @all = map { IO::Socket::INET->new(PeerAddr => "127.0.0.2", PeerPort => 9000, Blocking => 0) } 1 .. 8;
+		$| = 1;
+		print "up\n";
 		sleep 600'
 	start daemon git daemon --export-all --listen=127.0.0.1 --port=9000 --base-path="$srv" "$srv"
-	sleep 1
+	await grep -q up "$LOG/full"
+	await git ls-remote git://127.0.0.1:9000/fresh.git
 	for order in '1 2' '2 1'; do
 		for last in $order; do
 			echo "127.0.0.$last two.example"

@@ -184,7 +184,7 @@ impl Channel {
 
     /// Returns the last thing that a mirror's child said on its stderr, in one line.
     pub fn said(&self) -> Option<String> {
-        self.stderr.as_ref().and_then(Stderr::last_line).map(|line| http::plainly(line))
+        self.stderr.as_ref().and_then(Stderr::last_line).map(http::plainly)
     }
 
     /// Closes our side, waits for the other, and returns the exit code of the child (0 for a connection).

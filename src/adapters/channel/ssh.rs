@@ -141,7 +141,8 @@ fn for_a_mirror(variant: Variant, prompt: bool, left: Option<Duration>) -> Vec<S
         Variant::Ssh => {
             settings.extend(["ForwardAgent=no".to_owned(), "GSSAPIDelegateCredentials=no".to_owned()]);
             settings.extend((!prompt).then(|| "BatchMode=yes".to_owned()));
-            settings.extend(left.map(|left| format!("ConnectTimeout={}", left.as_secs_f32().ceil().max(1.0))));
+            let seconds = left.map(|left| left.as_millis().div_ceil(1000).clamp(1, 86_400));
+            settings.extend(seconds.map(|seconds| format!("ConnectTimeout={seconds}")));
         }
         Variant::Plink | Variant::Putty | Variant::TortoisePlink if !prompt => return vec!["-batch".to_owned()],
         _ => {}
