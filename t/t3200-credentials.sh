@@ -214,6 +214,7 @@ fetched_at_a_terminal () { # <value of mirror.prompt>
 	git -C got config remote.origin.vcs mirror
 	git -C got config remote.origin.mirrorUrl "$mirror/fresh.git"
 	git -C got config mirror.prompt "$1"
+	git -C got config mirror.responseTimeout 1
 	forget_traffic
 	: >screen
 	GIT_TERMINAL_PROMPT=1 timeout -k 5 60 script -q -e -c "git -C got $keeper fetch" /dev/null >screen
@@ -226,6 +227,7 @@ at_the_terminal () {
 	: >screen
 	{
 		typed "Username for '$mirror'" mu
+		sleep 2 # a person is slower than a server may be
 		typed "Password for '" mirror-pw
 	} | fetched_at_a_terminal true
 	served

@@ -140,8 +140,8 @@ fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool)
     ];
     settings.extend(headers.iter().map(|header| (own("extraheader"), (*header).to_owned())));
     // Seen with git 2.47: after a redirect, git sends the headers, the user and the password to the other host.
-    let proactive = config.get("http.proactiveauth").or(meant("proactiveauth").last().copied());
-    let secrets = !headers.is_empty() || url.userinfo.is_some() || proactive.is_some_and(|value| value != "none");
+    let proactive = config.all("http.proactiveauth").chain(meant("proactiveauth")).any(|value| value != "none");
+    let secrets = !headers.is_empty() || url.userinfo.is_some() || proactive;
     if learned || secrets {
         settings.extend([("http.followredirects".into(), "false".into()), (own("followredirects"), "false".into())]);
     }
@@ -205,6 +205,7 @@ mod tests {
         assert!(!follows("https://m/a", "http.https://m/.extraheader\nX: ours\0"));
         assert!(!follows("https://u:secret@m/a", "") && !follows("https://token@m/a", ""));
         assert!(!follows("https://m/a", "http.proactiveauth\nbasic\0"));
+        assert!(!follows("https://m/a", "http.proactiveauth\nnone\0http.https://m/.proactiveauth\nauto\0"));
         let learned = GitUrl::parse("https://m/a").expect("a URL");
         assert!(mirror_parameters(&learned, &Config::default(), true, false).contains("followredirects'='false'"));
     }
