@@ -164,7 +164,7 @@ nginx_prerequisites () {
 	exit 1
 }
 
-nginx_on () { # <listen> <more directives>
+nginx_on () { # <listen> <directives of the server> [<directives of all>]
 	local dir=$TRASH/nginx-$port cgi
 	mkdir -p "$dir"
 	cgi="fastcgi_pass unix:$TRASH/fcgi.sock;
@@ -192,6 +192,7 @@ nginx_on () { # <listen> <more directives>
 		client_max_body_size 0;
 		$(nginx_has_module uwsgi && echo "uwsgi_temp_path $dir/uwsgi;")
 		$(nginx_has_module scgi && echo "scgi_temp_path $dir/scgi;")
+		${3:-}
 		server {
 			listen $1;
 			$2

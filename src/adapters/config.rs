@@ -9,6 +9,7 @@ use super::process;
 use crate::decide::host::is_private_host;
 use crate::decide::selector::Preference;
 use crate::decide::trust::{self, Trust};
+use crate::values::url_key::rest_behind;
 use crate::values::{Error, GitUrl, Kind, Listed, Mirror, Origin, Result};
 
 /// Mirrors named for one run, a line each (`git mirror-fetch --mirror-url`).
@@ -161,7 +162,7 @@ impl Config {
         found.extend(self.all(&own).map(|u| (u.to_owned(), Origin::Remote)));
         found.extend(
             self.subsections("mirror", "mirrorof")
-                .filter_map(|(base, prefix)| Some((format!("{base}{}", url.strip_prefix(prefix)?), Origin::Base))),
+                .filter_map(|(base, prefix)| Some((format!("{base}{}", rest_behind(url, prefix)?), Origin::Base))),
         );
         let listed = format!("remote.{remote}.listedmirror");
         found.extend(self.all(&listed).map(|u| (u.to_owned(), Origin::Listed)));

@@ -14,6 +14,7 @@ pub mod probe;
 pub mod process;
 pub mod refspec;
 pub mod repo;
+pub mod resolve;
 pub mod run;
 pub mod seed;
 pub mod shared_file;

@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -79,9 +79,9 @@ impl Read for PatientStdin {
     }
 }
 
-/// Kills one child.
-pub fn kill(child: &Child) {
-    if let Some(pid) = pid(child.id()) {
+/// Kills one process.
+pub fn kill(id: u32) {
+    if let Some(pid) = pid(id) {
         let _ = kill_process(pid, Signal::KILL);
     }
 }

@@ -33,10 +33,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Wraps the channel's reader, and begins to watch.
-    pub fn over(channel: &mut Channel, limits: Limits) -> Self {
+    /// Wraps the channel's reader, and begins to watch; `began` is when the mirror began to be waited for.
+    pub fn over(channel: &mut Channel, limits: Limits, began: Instant) -> Self {
         let shared = Arc::new(Shared {
-            started: Instant::now(),
+            started: began,
             bytes: AtomicU64::new(0),
             marked: AtomicU64::new(0),
             first_us: AtomicU64::new(0),
@@ -169,5 +169,46 @@ impl Write for Held {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.0.as_mut().map_or(Ok(()), |w| w.flush())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::channel::{Opening, Role, Service};
+    use crate::adapters::config::Config;
+    use crate::values::GitUrl;
+    use crate::values::report::Silent;
+
+    /// Writes more to a mirror than it will ever read; returns the verdict.
+    fn overfed(url: &str, program: Option<&str>) -> Option<String> {
+        let url = GitUrl::parse(url).expect("a URL");
+        let config = Config::default();
+        let opening = Opening {
+            role: Role::Mirror { learned: false, prompt: false },
+            service: Service::UploadPack,
+            program,
+            version: 2,
+            family: Default::default(),
+            connect_by: None,
+            config: &config,
+            report: &Silent,
+        };
+        let mut channel = Channel::open(&url, &opening).expect("a channel");
+        let short = Duration::from_millis(300);
+        let limits = Limits { first_byte: short, ..Limits::default() };
+        let watch = Watch::over(&mut channel, limits, Instant::now());
+        let mut writer = channel.writer.take().expect("a writer");
+        assert!(writer.write_all(&vec![0; 64 << 20]).is_err(), "all was taken");
+        watch.verdict()
+    }
+
+    #[test]
+    fn a_mirror_that_does_not_read_is_left() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let verdict = Some("no answer for 0.3 s".to_owned());
+        assert_eq!(overfed(&format!("git://127.0.0.1:{port}/a"), None), verdict);
+        assert_eq!(overfed("/a", Some("sleep 60; :")), verdict);
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 /// The limits for one mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// For a TCP or ssh connection (`mirror.connectTimeout`).
+    /// From the start to a connection over `git://` or ssh (`mirror.connectTimeout`).
     pub connect: Duration,
-    /// From the start to the first byte (`mirror.responseTimeout`), after a connection is there.
+    /// From the start to the first byte (`mirror.responseTimeout`): looking up the name, connecting, TLS, logging in.
     pub first_byte: Duration,
     /// Between two bytes (`mirror.idleTimeout`).
     pub idle: Duration,
@@ -51,6 +51,9 @@ impl Flow {
         if bytes > 0 && silent >= limits.idle {
             return Some(format!("silent for {} s", limits.idle.as_secs_f32()));
         }
+        if bytes == 0 {
+            return None;
+        }
         let (since, then) = *self.window.get_or_insert((now, bytes));
         let elapsed = now.saturating_sub(since);
         if elapsed >= limits.low_time {
@@ -80,8 +83,8 @@ mod tests {
         assert_eq!(run(&[(0, 0, 0), (10, 0, 0)]).as_deref(), Some("no answer for 10 s"));
         assert_eq!(run(&[(5, 5, 10), (19, 5, 10)]), None);
         assert_eq!(run(&[(5, 5, 10), (20, 5, 10)]).as_deref(), Some("silent for 15 s"));
-        assert_eq!(run(&[(0, 0, 0), (30, 30, 29_999)]).as_deref(), Some("less than 1000 B/s for 30 s"));
-        assert_eq!(run(&[(0, 0, 0), (30, 30, 30_000), (59, 59, 30_001)]), None);
-        assert!(run(&[(0, 0, 0), (30, 30, 30_000), (60, 60, 30_001)]).is_some());
+        assert_eq!(run(&[(0, 0, 1), (30, 30, 30_000)]).as_deref(), Some("less than 1000 B/s for 30 s"));
+        assert_eq!(run(&[(0, 0, 1), (30, 30, 30_001), (59, 59, 30_002)]), None);
+        assert!(run(&[(0, 0, 1), (30, 30, 30_001), (60, 60, 30_002)]).is_some());
     }
 }

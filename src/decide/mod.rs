@@ -12,3 +12,4 @@ pub mod prefixes;
 pub mod selector;
 pub mod tracked;
 pub mod trust;
+pub mod urlmatch;

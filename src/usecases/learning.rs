@@ -4,18 +4,17 @@
 //! What the user has set is never changed. A list that cannot be had costs a warning, never the fetch.
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::net::ToSocketAddrs;
+use std::io::{ErrorKind, Read};
 use std::sync::mpsc;
-use std::time::Duration;
-
-use core::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use crate::adapters::channel::{Channel, Family, HttpHelper, Opening, Role, Service};
 use crate::adapters::config::{self, Config};
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
+use crate::adapters::resolve;
 use crate::adapters::state::{self, KnownList};
+use crate::decide::host::is_private_host;
 use crate::decide::trust::{Accepted, Refused, Trust, is_private_address};
 use crate::usecases::publishing;
 use crate::values::mirror_list::{MirrorList, PreferMirror};
@@ -312,22 +311,24 @@ pub fn allows_private(config: &Config) -> bool {
 
 /// Returns whether a server is on a private address, by its name or by what that resolves to.
 pub fn is_private(url: &GitUrl) -> bool {
-    use crate::decide::host::is_private_host;
-    url.transport == Transport::Local
-        || is_private_host(&url.host)
-        || addresses(url).iter().any(|address| is_private_address(*address))
+    is_private_by(url, Some(Instant::now() + LOOK_UP)).unwrap_or(false)
 }
 
-/// Returns the addresses of a URL's host, as far as the resolver tells in time; a proxy may know more.
-fn addresses(url: &GitUrl) -> Vec<IpAddr> {
-    let (host, port) = (url.host.clone(), url.effective_port().unwrap_or(0));
-    let (tell, told) = mpsc::channel();
-    std::thread::spawn(move || {
-        let found =
-            (host.as_str(), port).to_socket_addrs().map(|all| all.map(|a| a.ip()).collect()).unwrap_or_default();
-        let _ = tell.send(found);
-    });
-    told.recv_timeout(LOOK_UP).unwrap_or_default()
+/// As [`is_private`], with an error where the resolver does not answer by then.
+///
+/// # Errors
+/// [`Kind::Timeout`].
+pub fn is_private_by(url: &GitUrl, until: Option<Instant>) -> Result<bool> {
+    if url.transport == Transport::Local || is_private_host(&url.host) {
+        return Ok(true);
+    }
+    match resolve::addresses(&url.host, url.effective_port().unwrap_or(0), until) {
+        Ok(found) => Ok(found.iter().any(|address| is_private_address(address.ip()))),
+        Err(err) if err.kind() == ErrorKind::TimedOut => {
+            Err(Error::new(Kind::Timeout, format!("unable to look up {} in time", url.host)))
+        }
+        Err(_) => Ok(false), // a proxy may know more
+    }
 }
 
 /// Reads the answer to `command=mirror`. Nothing can be read from the connection any more where that fails.
@@ -427,7 +428,7 @@ pub fn ask(
                 program: config.get(&program),
                 version: 2,
                 family,
-                connect_timeout: None,
+                connect_by: None,
                 config,
                 report,
             },

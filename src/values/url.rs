@@ -216,20 +216,47 @@ impl GitUrl {
     }
 }
 
-/// Returns `text` with what may be a credential in a URL replaced by `***`. Works on what is no URL at all, too.
+/// Returns `text` with what may be a credential in a URL, or in any of the URLs in a message, replaced by `***`. Works on
+/// what is no URL at all, too.
 pub fn redact(text: &str) -> String {
-    let Some((scheme, rest)) = split_scheme(text) else { return text.to_owned() };
-    let over_http = scheme.to_ascii_lowercase().starts_with("http");
-    // HTTP clients read `https:///u:p@h/` as `https://u:p@h/`.
-    let rest = if over_http { rest.trim_start_matches('/') } else { rest };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let Some(at) = rest[..end].rfind('@') else { return text.to_owned() };
-    let shown = match rest[..at].split_once(':') {
-        Some((user, _)) => format!("{user}:***"),
-        None if over_http => "***".to_owned(),
-        None => rest[..at].to_owned(),
-    };
-    format!("{scheme}://{shown}{}", &rest[at..])
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        let scheme = before[..at].rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let over_http = scheme.to_ascii_lowercase().starts_with("http");
+        // HTTP clients read `https:///u:p@h/` as `https://u:p@h/`.
+        let after = if over_http { after.trim_start_matches('/') } else { after };
+        // Of a message, a URL is a word; a text that is a URL may be a bad one, with spaces.
+        let word = if out.is_empty() && scheme.len() == at { after.len() } else { end_of_word(after) };
+        out.push_str(before);
+        rest = match userinfo_end(&after[..word]) {
+            None => after,
+            Some(end) => {
+                match after[..end].split_once(':') {
+                    Some((user, _)) => out.push_str(&format!("{user}:***")),
+                    None if over_http => out.push_str("***"),
+                    None => out.push_str(&after[..end]),
+                }
+                &after[end..]
+            }
+        };
+    }
+    out + rest
+}
+
+fn end_of_word(text: &str) -> usize {
+    text.find(char::is_whitespace).unwrap_or(text.len())
+}
+
+/// Returns where the user and password end in what follows a `://`.
+fn userinfo_end(word: &str) -> Option<usize> {
+    let authority = &word[..word.find(['/', '?', '#']).unwrap_or(word.len())];
+    authority.rfind('@').or_else(|| {
+        // No port: a password with a character in it that should have been encoded.
+        let (_, port) = authority.split_once(':').filter(|_| !authority.starts_with('['))?;
+        if port.bytes().all(|b| b.is_ascii_digit()) { None } else { word.rfind('@') }
+    })
 }
 
 fn split_scheme(raw: &str) -> Option<(&str, &str)> {
@@ -325,7 +352,15 @@ mod tests {
             ("ssh://git@h/a", "ssh://git@h/a"),
             ("ssh://git:secret@h/a", "ssh://git:***@h/a"),
             ("https://h/a@b", "https://h/a@b"),
+            ("https://h:80/a@b", "https://h:80/a@b"),
+            ("https://u:secret/x@h/a", "https://u:***@h/a"),
+            ("https://u:sec ret@h/a", "https://u:***@h/a"),
             ("git@h:a", "git@h:a"),
+            ("key=https://u:secret@h/a", "key=https://u:***@h/a"),
+            (
+                "no '://' to 'https://u:secret@h/', 'http://secret@i/'",
+                "no '://' to 'https://u:***@h/', 'http://***@i/'",
+            ),
         ] {
             assert_eq!(redact(raw), shown);
         }

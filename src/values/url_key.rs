@@ -62,6 +62,13 @@ pub fn without_credentials(url: &str) -> String {
     format!("{}://{at}{}{path}", parsed.scheme, authority(&parsed))
 }
 
+/// Returns what is behind `prefix` in `url`, where that holds no part of a user or password: for another host to see.
+pub fn rest_behind(url: &str, prefix: &str) -> Option<String> {
+    let shown = without_credentials(url);
+    let rest = shown.strip_prefix(prefix).or_else(|| url.strip_prefix(prefix).filter(|rest| shown.ends_with(rest)));
+    rest.map(Into::into)
+}
+
 fn plain(url: &str) -> &str {
     url.strip_prefix("mirror::").unwrap_or(url)
 }
@@ -207,6 +214,23 @@ mod tests {
             ("/srv/a", "/srv/b"),
         ] {
             assert!(!same_resource(a, b), "{a} {b}: {}", key(a));
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_url_holds_no_credentials() {
+        for (url, prefix, rest) in [
+            ("https://h/a/b", "https://h/a/", Some("b")),
+            ("https://u:secret@h/a", "https://", Some("h/a")),
+            ("https://u:secret@h/a", "https://h/", Some("a")),
+            ("https://u:secret@h/a", "https://u:secret@h/", Some("a")),
+            ("https://u:secret@h/a", "https://u:", None),
+            ("https://secret@h/a", "", Some("https://h/a")),
+            ("git@h:a", "git@h:", Some("a")),
+            ("/srv/a", "/srv/", Some("a")),
+            ("https://h/a", "https://i/", None),
+        ] {
+            assert_eq!(rest_behind(url, prefix).as_deref(), rest, "{url} {prefix}");
         }
     }
 

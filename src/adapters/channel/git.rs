@@ -1,8 +1,10 @@
 //! `git://`: our own TCP (git-daemon(1), gitprotocol-pack(5), "Git Transport").
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use super::{Channel, Family, Opening, Role};
+use crate::adapters::resolve;
 use crate::values::{Error, Event, GitUrl, Kind, Result};
 
 /// Connects, and sends the request line.
@@ -39,20 +41,27 @@ fn written_host(url: &GitUrl) -> String {
 fn connect(url: &GitUrl, port: u16, opening: &Opening) -> Result<TcpStream> {
     let host = &url.host;
     let tell = |text: String| opening.report.event(Event::Detail(text));
-    let addresses = (host.as_str(), port)
-        .to_socket_addrs()
+    let until = opening.connect_by;
+    let addresses = resolve::addresses(host, port, until)
         .map_err(|err| Error::new(Kind::Channel, format!("unable to look up {host} (port {port}) ({err})")))?;
     if opening.role == Role::Canonical {
         tell(format!("Looking up {host} ... done."));
     }
+    let mut left: Vec<SocketAddr> = addresses
+        .into_iter()
+        .filter(|a| match opening.family {
+            Family::Any => true,
+            Family::V4 => a.is_ipv4(),
+            Family::V6 => a.is_ipv6(),
+        })
+        .collect();
     let mut tried = String::new();
-    for address in addresses.filter(|a| match opening.family {
-        Family::Any => true,
-        Family::V4 => a.is_ipv4(),
-        Family::V6 => a.is_ipv6(),
-    }) {
-        let connected = match opening.connect_timeout {
-            Some(limit) => TcpStream::connect_timeout(&address, limit),
+    while !left.is_empty() {
+        // Each has its share of the time: one that is silent does not keep the others from being tried.
+        let share = until.map(|until| until.saturating_duration_since(Instant::now()) / left.len() as u32);
+        let address = left.remove(0);
+        let connected = match share {
+            Some(share) => TcpStream::connect_timeout(&address, share.max(Duration::from_millis(1))),
             None => TcpStream::connect(address),
         };
         match connected {

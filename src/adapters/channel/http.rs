@@ -9,6 +9,7 @@ use super::{Channel, End, Role, Service, Stderr, start};
 use crate::adapters::config::Config;
 use crate::adapters::pktio::Stateless;
 use crate::adapters::{os, process};
+use crate::decide::urlmatch;
 use crate::values::{Error, GitUrl, Kind, Result};
 
 /// A running `git remote-https`.
@@ -29,8 +30,11 @@ impl HttpHelper {
     pub fn start(remote: &str, url: &GitUrl, role: Role, config: &Config) -> Result<Self> {
         let mut command = program(&format!("remote-{}", url.scheme));
         command.args([remote, url.raw()]);
-        if role == Role::Mirror {
-            command.env("GIT_CONFIG_PARAMETERS", mirror_parameters(url, config));
+        if let Role::Mirror { learned, prompt } = role {
+            command.env("GIT_CONFIG_PARAMETERS", mirror_parameters(url, config, learned, prompt));
+            if !prompt {
+                command.env("LC_ALL", "C"); // for `plainly`
+            }
         }
         let mut child = start(&mut command, role)?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
@@ -93,7 +97,7 @@ impl HttpHelper {
         Channel {
             reader: Box::new(Stateless::new(self.stdout, greeting, service == Service::UploadPack)),
             writer: Some(Box::new(self.stdin)),
-            end: End::Child(self.child, self.role == Role::Mirror),
+            end: End::Child(self.child, self.role),
             stderr: self.stderr,
         }
     }
@@ -113,18 +117,37 @@ impl HttpHelper {
 
 /// Returns `-c` settings for a mirror's helper, in the variable in which git hands them on (git(1)). The last entry wins;
 /// the user's own are kept.
-fn mirror_parameters(url: &GitUrl, config: &Config) -> String {
+///
+/// Of the settings of `http.*` that may hold or give away a secret, only those count that name the mirror's URL. What is
+/// per host by itself is left to git: credential helpers, cookies, `~/.netrc`.
+fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool) -> String {
     let own = |variable: &str| format!("http.{}.{variable}", url.raw());
+    let meant = |variable: &'static str| urlmatch::meant(config.subsections("http", variable), url);
+    let headers = meant("extraheader");
+    let headers = headers.rsplit(|header| header.is_empty()).next().unwrap_or_default();
+    let or = |variable: &'static str, default: &str| meant(variable).last().copied().unwrap_or(default).to_owned();
     let mut settings = vec![
         ("protocol.version".to_owned(), "2".to_owned()),
         // Should this process be killed, the child must not wait for a silent server for ever.
         (own("lowspeedlimit"), "1".into()),
         (own("lowspeedtime"), "60".into()),
-        // A header that is meant for no server in particular may be a secret of canonical's: none but the mirror's own.
+        // Twice: git compares no URLs where it cannot read the mirror's.
+        ("http.extraheader".into(), String::new()),
         (own("extraheader"), String::new()),
+        // A mirror writes no cookies, and gets no Kerberos ticket to act for the user elsewhere.
+        (own("savecookies"), or("savecookies", "false")),
+        (own("delegation"), or("delegation", "none")),
     ];
-    let scoped = config.subsections("http", "extraheader").filter(|(base, _)| covers(base, url.raw()));
-    settings.extend(scoped.map(|(_, header)| (own("extraheader"), header.to_owned())));
+    settings.extend(headers.iter().map(|header| (own("extraheader"), (*header).to_owned())));
+    // Seen with git 2.47: after a redirect, git sends the headers, the user and the password to the other host.
+    let proactive = config.all("http.proactiveauth").chain(meant("proactiveauth")).any(|value| value != "none");
+    let secrets = !headers.is_empty() || url.userinfo.is_some() || proactive;
+    if learned || secrets {
+        settings.extend([("http.followredirects".into(), "false".into()), (own("followredirects"), "false".into())]);
+    }
+    if !prompt {
+        settings.push(("credential.interactive".into(), "false".into()));
+    }
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
     let mut out = std::env::var("GIT_CONFIG_PARAMETERS").unwrap_or_default();
     for (key, value) in settings {
@@ -133,12 +156,13 @@ fn mirror_parameters(url: &GitUrl, config: &Config) -> String {
     out.trim_start().to_owned()
 }
 
-/// Returns whether settings for `base` are meant for `url`: the same scheme and host, and a path below it.
-fn covers(base: &str, url: &str) -> bool {
-    let (Ok(base), Ok(url)) = (GitUrl::parse(base), GitUrl::parse(url)) else { return false };
-    let below =
-        url.path.strip_prefix(base.path.trim_end_matches('/')).is_some_and(|r| r.is_empty() || r.starts_with('/'));
-    base.scheme == url.scheme && base.host == url.host && base.effective_port() == url.effective_port() && below
+/// Says what git's words mean for a mirror.
+pub(super) fn plainly(line: String) -> String {
+    if line.contains("unable to get password from user") || line.contains("terminal prompts disabled") {
+        return "it asks for a password, and none is known for it".to_owned();
+    }
+    let redirected = ["301", "302", "303", "307", "308"].iter().any(|code| line.ends_with(&format!("error: {code}")));
+    if redirected { format!("{line}: redirects are not followed here; see git-mirror(1)") } else { line }
 }
 
 /// Returns `git-<name>` itself where it is in PATH (git puts its own there for its children), so that killing it
@@ -156,25 +180,42 @@ fn program(name: &str) -> Command {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_mirror_gets_only_headers_that_are_meant_for_it() {
-        let config = Config::parse(
-            b"http.extraheader\nX: secret\0http.https://m/.extraheader\nX: ours\0http.https://m2/.extraheader\nX: no\0",
-        );
-        let url = GitUrl::parse("https://m/it's").expect("a URL");
-        let got = mirror_parameters(&url, &config);
-        assert!(
-            got.contains(r"'http.https://m/it'\''s.extraheader'='' 'http.https://m/it'\''s.extraheader'='X: ours'"),
-            "{got}"
-        );
-        assert!(!got.contains("secret") && !got.contains("X: no"), "{got}");
+    fn parameters(url: &str, config: &str) -> String {
+        let config = Config::parse(config.as_bytes());
+        mirror_parameters(&GitUrl::parse(url).expect("a URL"), &config, false, false)
     }
 
     #[test]
-    fn settings_cover_what_is_below_their_url() {
-        assert!(covers("https://m/a", "https://m/a/b") && covers("https://m", "https://m:443/a"));
-        assert!(
-            !covers("https://m/a", "https://m/ab") && !covers("https://m/", "http://m/") && !covers("m", "https://m/")
-        );
+    fn a_mirror_gets_only_headers_that_are_meant_for_it() {
+        let all =
+            "http.extraheader\nX: secret\0http.https://m/.extraheader\nX: ours\0http.https://m2/.extraheader\nX: no\0";
+        let got = parameters("https://m/it's", all);
+        let own = r"'http.https://m/it'\''s.extraheader'=";
+        assert!(got.contains(&format!("'http.extraheader'='' {own}'' ")), "{got}");
+        assert!(got.contains(&format!(" {own}'X: ours' ")), "{got}");
+        assert!(!got.contains("secret") && !got.contains("X: no"), "{got}");
+        let got = parameters("https://m/", "http.https://m/.extraheader\nX: old\0http.https://m/.extraheader\n\0");
+        assert!(!got.contains("X: old"), "{got}");
+    }
+
+    #[test]
+    fn nothing_secret_is_redirected() {
+        let follows = |url: &str, config: &str| !parameters(url, config).contains("followredirects'='false'");
+        assert!(follows("https://m/a", "http.extraheader\nX: secret\0http.https://n/.extraheader\nX: no\0"));
+        assert!(!follows("https://m/a", "http.https://m/.extraheader\nX: ours\0"));
+        assert!(!follows("https://u:secret@m/a", "") && !follows("https://token@m/a", ""));
+        assert!(!follows("https://m/a", "http.proactiveauth\nbasic\0"));
+        assert!(!follows("https://m/a", "http.proactiveauth\nnone\0http.https://m/.proactiveauth\nauto\0"));
+        let learned = GitUrl::parse("https://m/a").expect("a URL");
+        assert!(mirror_parameters(&learned, &Config::default(), true, false).contains("followredirects'='false'"));
+    }
+
+    #[test]
+    fn says_it_plainly() {
+        let line = "unable to access 'http://m/': The requested URL returned error: ";
+        assert!(plainly(format!("{line}302")).contains("redirects are not followed"));
+        assert_eq!(plainly(format!("{line}404")), format!("{line}404"));
+        let line = "could not read Username for 'https://m': terminal prompts disabled";
+        assert!(plainly(line.to_owned()).contains("asks for a password"));
     }
 }

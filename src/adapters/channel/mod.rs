@@ -1,8 +1,8 @@
 //! Channels: a pair of byte streams to a git service, by whatever transport the URL names (DESIGN 2).
 //!
 //! The canonical server's channel behaves as git's own: it shares our terminal and stderr, waits as long as git would,
-//! and fails with git's words. A mirror's channel never asks a person anything, keeps its stderr to itself, runs in a
-//! process group of its own, and is killed when it is dropped.
+//! and fails with git's words. A mirror's channel keeps its stderr to itself, and is killed when it is dropped. Unless the
+//! user allows it, it asks nobody anything; then it also runs in a process group of its own.
 
 mod git;
 mod http;
@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use http::HttpHelper;
 
@@ -63,7 +63,24 @@ pub enum Role {
     /// The server whose refs are the truth.
     Canonical,
     /// A mirror.
-    Mirror,
+    Mirror {
+        /// Whether a server named it, and not the user.
+        learned: bool,
+        /// Whether a person may be asked for a password (`mirror.prompt`).
+        prompt: bool,
+    },
+}
+
+impl Role {
+    /// Returns whether it is a mirror's.
+    pub fn is_mirror(self) -> bool {
+        self != Role::Canonical
+    }
+
+    /// Whoever asks on the terminal has to be in its foreground process group, which is git's.
+    fn own_group(self) -> bool {
+        matches!(self, Role::Mirror { prompt: false, .. })
+    }
 }
 
 /// Which addresses may be used (`git fetch -4`, `-6`).
@@ -102,8 +119,8 @@ pub struct Opening<'a> {
     pub version: u8,
     /// Addresses.
     pub family: Family,
-    /// Time for a TCP connection; `None` leaves it to the system.
-    pub connect_timeout: Option<Duration>,
+    /// When there has to be a connection over `git://` or ssh; `None` leaves it to the system.
+    pub connect_by: Option<Instant>,
     /// The configuration in force.
     pub config: &'a Config,
     /// Who is told how a connection is made.
@@ -122,8 +139,8 @@ pub struct Channel {
 
 /// What ends a channel.
 enum End {
-    /// A child; whether it leads a process group.
-    Child(Child, bool),
+    /// A child, and whose.
+    Child(Child, Role),
     /// A connection.
     Tcp(TcpStream),
     /// It has ended.
@@ -139,7 +156,7 @@ impl Channel {
         tracing::debug!(url = url.redacted(), role = ?opening.role, service = opening.service.name(), "open");
         match url.transport {
             Transport::Http => {
-                HttpHelper::start("mirror", url, opening.role, opening.config)?.into_lazy_channel(opening.service)
+                HttpHelper::start(url.raw(), url, opening.role, opening.config)?.into_lazy_channel(opening.service)
             }
             Transport::Ssh => Self::spawned(ssh::command(url, opening)?, opening.role),
             Transport::Git => git::open(url, opening),
@@ -153,12 +170,7 @@ impl Channel {
             return Err(Error::new(Kind::Local, "a child was started without pipes"));
         };
         let stderr = Stderr::of(&mut child);
-        Ok(Channel {
-            reader: Box::new(stdout),
-            writer: Some(Box::new(stdin)),
-            end: End::Child(child, role == Role::Mirror),
-            stderr,
-        })
+        Ok(Channel { reader: Box::new(stdout), writer: Some(Box::new(stdin)), end: End::Child(child, role), stderr })
     }
 
     fn tcp(stream: TcpStream) -> Result<Self> {
@@ -174,15 +186,16 @@ impl Channel {
     /// Returns what can end this channel from another thread.
     pub fn killer(&self) -> Killer {
         match &self.end {
-            End::Child(child, true) => Killer::Group(child.id()),
+            End::Child(_, Role::Canonical) | End::None => Killer::None,
+            End::Child(child, role) if role.own_group() => Killer::Group(child.id()),
+            End::Child(child, _) => Killer::Process(child.id()),
             End::Tcp(stream) => stream.try_clone().map_or(Killer::None, Killer::Tcp),
-            End::Child(_, false) | End::None => Killer::None,
         }
     }
 
     /// Returns the last thing that a mirror's child said on its stderr, in one line.
     pub fn said(&self) -> Option<String> {
-        self.stderr.as_ref().and_then(Stderr::last_line)
+        self.stderr.as_ref().and_then(Stderr::last_line).map(http::plainly)
     }
 
     /// Closes our side, waits for the other, and returns the exit code of the child (0 for a connection).
@@ -197,11 +210,11 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        if let End::Child(child, grouped) = &mut self.end {
-            if *grouped {
+        if let End::Child(child, role) = &mut self.end {
+            if role.own_group() {
                 os::kill_group(child.id());
             } else {
-                os::kill(child);
+                os::kill(child.id());
             }
             let _ = child.wait();
         }
@@ -213,6 +226,8 @@ impl Drop for Channel {
 pub enum Killer {
     /// Kills the process group of that leader.
     Group(u32),
+    /// Kills that process.
+    Process(u32),
     /// Shuts the connection down.
     Tcp(TcpStream),
     /// Nothing to end.
@@ -224,6 +239,7 @@ impl Killer {
     pub fn kill(&self) {
         match self {
             Killer::Group(leader) => os::kill_group(*leader),
+            Killer::Process(id) => os::kill(*id),
             Killer::Tcp(stream) => drop(stream.shutdown(std::net::Shutdown::Both)),
             Killer::None => {}
         }
@@ -251,11 +267,13 @@ impl Drop for TcpWriter {
 
 /// Starts a child that serves a channel.
 fn start(command: &mut Command, role: Role) -> Result<Child> {
-    if role == Role::Mirror {
-        os::own_group(command);
+    if role.is_mirror() {
         command.stderr(Stdio::piped());
-        // Nobody is asked for a password on behalf of a mirror.
-        command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "");
+    }
+    if role.own_group() {
+        os::own_group(command);
+        // Nobody is asked for a password: set but empty, git's variable keeps it from core.askPass and SSH_ASKPASS as well.
+        command.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ASKPASS", "").env("SSH_ASKPASS_REQUIRE", "never");
     }
     process::start(command)
 }

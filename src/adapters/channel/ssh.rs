@@ -4,6 +4,7 @@
 //! git-config(1), `core.sshCommand` and `ssh.variant`.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::{Family, Opening, Role};
 use crate::adapters::process::{self, LOCAL_ENV};
@@ -107,12 +108,9 @@ fn options(variant: Variant, url: &GitUrl, opening: &Opening) -> Result<Vec<Stri
     if variant == Variant::Ssh && opening.service.protocol(opening.version).is_some() {
         args.extend(["-o".into(), "SendEnv=GIT_PROTOCOL".into()]);
     }
-    if variant == Variant::Ssh && opening.role == Role::Mirror {
-        // A mirror's server may not ask anybody anything.
-        args.extend(["-o".into(), "BatchMode=yes".into()]);
-        if let Some(limit) = opening.connect_timeout {
-            args.extend(["-o".into(), format!("ConnectTimeout={}", limit.as_secs().max(1))]);
-        }
+    if let Role::Mirror { prompt, .. } = opening.role {
+        let left = opening.connect_by.map(|until| until.saturating_duration_since(Instant::now()));
+        args.extend(for_a_mirror(variant, prompt, left));
     }
     match (opening.family, variant) {
         (Family::Any, _) => {}
@@ -121,7 +119,7 @@ fn options(variant: Variant, url: &GitUrl, opening: &Opening) -> Result<Vec<Stri
         (Family::V4, _) => args.push("-4".into()),
         (Family::V6, _) => args.push("-6".into()),
     }
-    if variant == Variant::TortoisePlink {
+    if variant == Variant::TortoisePlink && !args.iter().any(|arg| arg == "-batch") {
         args.push("-batch".into());
     }
     if let Some(port) = url.port {
@@ -133,6 +131,23 @@ fn options(variant: Variant, url: &GitUrl, opening: &Opening) -> Result<Vec<Stri
         args.push(port.to_string());
     }
     Ok(args)
+}
+
+/// A mirror's server may ask nobody anything unless `prompt` says so, and does not get what logs in elsewhere: neither the
+/// agent nor a Kerberos ticket, whatever `Host *` in ssh_config(5) says.
+fn for_a_mirror(variant: Variant, prompt: bool, left: Option<Duration>) -> Vec<String> {
+    let mut settings = Vec::new();
+    match variant {
+        Variant::Ssh => {
+            settings.extend(["ForwardAgent=no".to_owned(), "GSSAPIDelegateCredentials=no".to_owned()]);
+            settings.extend((!prompt).then(|| "BatchMode=yes".to_owned()));
+            let seconds = left.map(|left| left.as_millis().div_ceil(1000).clamp(1, 86_400));
+            settings.extend(seconds.map(|seconds| format!("ConnectTimeout={seconds}")));
+        }
+        Variant::Plink | Variant::Putty | Variant::TortoisePlink if !prompt => return vec!["-batch".to_owned()],
+        _ => {}
+    }
+    settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect()
 }
 
 /// Quotes for a shell as `sq_quote_buf` in git's `quote.c`: single quotes, with `'` and `!` outside them.

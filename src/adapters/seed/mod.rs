@@ -9,6 +9,7 @@ pub mod quarantine;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use gix::ObjectId;
 use gix::bstr::BString;
@@ -190,6 +191,8 @@ impl Session {
             |reader, _progress, stop| {
                 let thin = (!haves.is_empty()).then(|| odb.0.clone());
                 let got = indexing.run(reader, thin, stop);
+                // The mirror still has to end its answer.
+                indexing.numbers.resolved.store(0, Relaxed);
                 let failed = got.as_ref().err().map(|err| err.message.clone());
                 outcome = Some(got);
                 match failed {

@@ -32,7 +32,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
                 program: self.program.as_deref(),
                 version: self.config.number("protocol.version").map_or(2, |n| n.min(2) as u8),
                 family: self.family,
-                connect_timeout: None,
+                connect_by: None,
                 config: &self.config,
                 report: self.report,
             },

@@ -24,9 +24,9 @@ use crate::decide::cost::Work;
 use crate::usecases::choosing::{Chooser, Decision};
 use crate::usecases::learning::Open;
 use crate::usecases::relay::{Relay, Seen};
-use crate::usecases::seeding::{Early, Seeded, Seeder, limits};
+use crate::usecases::seeding::{Early, Seeded, Seeder};
 use crate::values::report::Silent;
-use crate::values::{Error, Event, GitUrl, Kind, Origin, Report, Result, Transport};
+use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
 use crate::wire::Advert;
 
 /// How long to wait for git to be done with canonical's pack before the clean-up. It is over at once when git is.
@@ -336,9 +336,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
 fn connect_early(config: &Config, remote: &str, url: &GitUrl, family: Family) -> Option<Early> {
     let chooser = Chooser { repo: None, config, remote, url, family, report: &Silent };
     let Decision { known, choice, .. } = chooser.decide(Work { clone: true, bytes: None }, true);
-    let mirror = &known[choice.order.first()?.at].mirror;
-    // Whether a learned one may be asked at all is looked at when it is.
-    (mirror.origin != Origin::Listed).then(|| Early::start(mirror, config, family, limits(config)))
+    Early::start(&known[choice.order.first()?.at].mirror, config, family)
 }
 
 /// Returns the URL as it was before git cut a `<helper>::` off (`remove_ext_force` in its `transport-helper.c`): it

@@ -56,6 +56,7 @@ impl Seeder<'_> {
         let (mut session, watch) = self.open(mirror)?;
         let prefixes = sources.iter().map(|source| source.split('*').next().unwrap_or_default());
         let mut theirs = session.ls_refs(prefixes)?;
+        watch.pause(true);
         theirs.refs.retain(|r| sources.iter().any(|source| refspec::matches(source, &r.name)));
         let odb = Odb::open(self.repo)?;
         let mut wants: Vec<ObjectId> = theirs.refs.iter().map(|r| r.oid).filter(|oid| !odb.has(oid)).collect();

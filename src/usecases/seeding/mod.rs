@@ -3,12 +3,11 @@
 //! Whatever goes wrong with a mirror is an event and the next mirror. Nothing here returns an error to the fetch that
 //! it serves: the worst outcome is that canonical sends everything itself.
 
-mod early;
+mod connecting;
 mod fill;
 mod one;
 
-pub use early::Early;
-pub use one::limits;
+pub use connecting::Early;
 
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};

@@ -7,17 +7,15 @@ use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 
+use super::connecting::{connect, explained, limits};
 use super::{Seeder, Wanted};
-use crate::adapters::channel::{Channel, Family, Opening, Role, Service};
-use crate::adapters::config::Config;
 use crate::adapters::odb::Odb;
 use crate::adapters::seed::quarantine::Quarantine;
 use crate::adapters::seed::{Indexing, Numbers, Session, strict_option};
 use crate::adapters::watch::Watch;
-use crate::decide::limits::Limits;
 use crate::decide::plan::{self, Manner};
 use crate::usecases::learning;
-use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Report, Result, Transport, url_key};
+use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
 
 /// Of a fetch of fewer bytes all the time counts as asking: the bytes are not what it takes.
 const SMALL: u64 = 64 * 1024;
@@ -78,22 +76,16 @@ impl Seeder<'_> {
     }
 
     pub(super) fn open(&self, mirror: &Mirror) -> Result<(Session, Watch)> {
-        let learned = mirror.origin == Origin::Listed && !learning::allows_private(self.config);
-        if learned && learning::is_private(&mirror.url) && !learning::is_private(self.url) {
+        let connect_by = Instant::now().checked_add(limits(self.config).connect);
+        let guarded = mirror.origin == Origin::Listed && !learning::allows_private(self.config);
+        if guarded && learning::is_private_by(&mirror.url, connect_by)? && !learning::is_private(self.url) {
             let why = "it is on a private address, and the server that lists it is on a public one";
             return Err(Error::new(Kind::Config, why));
         }
         let early = self.early.take().and_then(|early| early.take(mirror));
         let (mut session, watch) = match early {
             Some(made) => made?,
-            None => {
-                let limits = limits(self.config);
-                let opening = opening(self.config, self.family, limits, self.report);
-                let mut channel = Channel::open(&mirror.url, &opening)?;
-                let watch = Watch::over(&mut channel, limits);
-                let session = explained(&watch, Session::open(channel, &mirror.url.shown_host()))?;
-                (session, watch)
-            }
+            None => connect(mirror, self.config, self.family, self.report, |_| ())?,
         };
         watch.pause(false);
         explained(&watch, session.adopt(self.repo.hash, &self.names(mirror)))?;
@@ -124,9 +116,11 @@ impl Seeder<'_> {
         let named = plan::names_of(wanted.canonical, wanted.wants);
         let tags = wanted.canonical.refs.iter().filter(|r| wanted.include_tag && r.peeled.is_some());
         let names = named.iter().copied().chain(tags).map(|r| r.name.as_str());
+        watch.pause(false);
         let began = Instant::now();
         let theirs = session.ls_refs(names)?;
         let listed = began.elapsed();
+        watch.pause(true); // what takes time now is ours, until it is asked again
         let mut request = plan::request(wanted.wants, &named, &theirs, manner, |id| odb.has(id));
         if request.wants.is_empty() {
             return Err(Error::new(Kind::Nothing, "it has nothing that is new here").into());
@@ -163,7 +157,6 @@ impl Seeder<'_> {
                 follow.into_iter().partition(|id| theirs.refs.iter().any(|r| r.oid == *id));
             tags_left = missing;
             if !theirs.is_empty() {
-                watch.pause(false);
                 let got = self.fetch(session, watch, &theirs, &request.wants, &inside, &quarantine);
                 watch.pause(true);
                 match got.and_then(|n| self.repo.prove(&theirs, &request.wants, Some(quarantine.path())).map(|()| n)) {
@@ -226,6 +219,7 @@ impl Seeder<'_> {
         let ended = AtomicBool::new(false);
         let meter = watch.meter();
         let began = Instant::now();
+        watch.pause(false);
         std::thread::scope(|scope| {
             let shown = scope.spawn(|| {
                 while !ended.load(Relaxed) {
@@ -255,36 +249,4 @@ impl Seeder<'_> {
             got
         })
     }
-}
-
-/// Returns how long a mirror may be silent or slow, as configured.
-pub fn limits(config: &Config) -> Limits {
-    let seconds = |key: &str, default: Duration| config.number(key).map_or(default, Duration::from_secs);
-    let default = Limits::default();
-    Limits {
-        connect: seconds("mirror.connecttimeout", default.connect),
-        first_byte: seconds("mirror.responsetimeout", default.first_byte),
-        idle: seconds("mirror.idletimeout", default.idle),
-        low_speed: config.number("mirror.lowspeedlimit").unwrap_or(default.low_speed),
-        low_time: seconds("mirror.lowspeedtime", default.low_time),
-    }
-}
-
-/// Returns how a mirror's channel is opened.
-pub(super) fn opening<'a>(config: &'a Config, family: Family, limits: Limits, report: &'a dyn Report) -> Opening<'a> {
-    Opening {
-        role: Role::Mirror,
-        service: Service::UploadPack,
-        program: None,
-        version: 2,
-        family,
-        connect_timeout: Some(limits.connect),
-        config,
-        report,
-    }
-}
-
-/// Puts the watcher's verdict in the place of the broken pipe that it caused.
-pub(super) fn explained<T>(watch: &Watch, result: Result<T>) -> Result<T> {
-    result.map_err(|err| watch.verdict().map_or(err, |verdict| Error::new(Kind::Timeout, verdict)))
 }
