@@ -207,16 +207,16 @@ typed () { # <prompt> <answer>: once the prompt is on the screen
 }
 
 # At a terminal, from which git has to be allowed to read; stdin is the keyboard.
-fetched_at_a_terminal () { # <value of mirror.prompt>
+fetched_at_a_terminal () { # <value of mirror.prompt> <url of the mirror>
 	rm -rf got
 	git clone -q "$srv/old.git" got
 	git -C got config remote.origin.url "$canonical/canonical.git"
 	git -C got config remote.origin.vcs mirror
-	git -C got config remote.origin.mirrorUrl "$mirror/fresh.git"
+	git -C got config remote.origin.mirrorUrl "$2"
 	git -C got config mirror.prompt "$1"
 	git -C got config mirror.responseTimeout 1
 	forget_traffic
-	: >screen
+	: >"$LOG/prompts"
 	GIT_TERMINAL_PROMPT=1 timeout -k 5 60 script -q -e -c "git -C got $keeper fetch" /dev/null >screen
 	cat screen
 	assert_objects_equal "$srv/canonical.git" got
@@ -229,10 +229,10 @@ at_the_terminal () {
 		typed "Username for '$mirror'" mu
 		sleep 2 # a person is slower than a server may be
 		typed "Password for '" mirror-pw
-	} | fetched_at_a_terminal true
+	} | fetched_at_a_terminal true "$mirror/fresh.git"
 	served
 	assert_lacks mirror-pw screen
-	fetched_at_a_terminal false </dev/null
+	fetched_at_a_terminal false "$mirror/fresh.git" </dev/null
 	not_served
 	assert_lacks 'Username|Password' screen
 }
@@ -371,6 +371,23 @@ over_ssh () {
 	assert_contains '^-batch mirror.example' "$LOG/ssh"
 }
 
+# A host whose key nobody knows.
+host_key () {
+	touch known
+	start_ssh "$srv"
+	printf '%s\n' 'Host mirror' 'HostName 127.0.0.1' "Port $ssh_port" "User $(id -un)" "IdentityFile $ssh_dir/key" \
+		'IdentitiesOnly yes' 'IdentityAgent none' "UserKnownHostsFile $TRASH/hosts" 'StrictHostKeyChecking ask' >ssh-config
+	export GIT_SSH_COMMAND="ssh -F $TRASH/ssh-config"
+	SSH_ASKPASS=$TRASH/bin/typist SSH_ASKPASS_REQUIRE=force DISPLAY=:0 \
+		fetched_at_a_terminal false "ssh://mirror$srv/fresh.git" </dev/null
+	not_served
+	assert_lacks 'Are you sure' screen
+	assert_eq '' "$(cat "$LOG/prompts")" 'prompts'
+	: >screen
+	typed 'Are you sure' yes | fetched_at_a_terminal true "ssh://mirror$srv/fresh.git"
+	served
+}
+
 mkdir "$srv"
 make_canonical_and_mirrors "$srv" >"$LOG/make" 2>&1
 start_servers
@@ -395,4 +412,5 @@ test_case 'a redirect, once the password is there' asked_first
 test_case 'a redirect of a learned mirror' not_followed_if_learned
 test_case 'cookies' cookies_go_to_their_host
 test_case 'ssh' over_ssh
+test_case 'ssh: a host key that is not known' host_key
 test_done
