@@ -52,10 +52,12 @@ plain_git_as_the_measure () {
 	assert_at_least $((4 * $(cat plain-fetch.sent))) "$(cat plain-clone.sent)" 'clone, plain'
 }
 
-# Arguments of git clone, or settings of a repository, for these mirrors.
+# Arguments of git clone, or settings of a repository, for these mirrors, in this
+# order whatever they are expected to cost.
 as_arguments () {
 	printf ' -c remote.origin.vcs=mirror'
 	printf ' -c remote.origin.mirrorUrl=%s' "$@"
+	test $# -lt 2 || printf ' -c remote.origin.preferMirror=%s' "$@"
 }
 
 use_mirrors () { # <dir> <url>...
@@ -64,6 +66,7 @@ use_mirrors () { # <dir> <url>...
 	git -C "$dir" config remote.origin.vcs mirror
 	for url in "$@"; do
 		git -C "$dir" config --add remote.origin.mirrorUrl "$url"
+		test $# -lt 2 || git -C "$dir" config --add remote.origin.preferMirror "$url"
 	done
 }
 

@@ -48,6 +48,7 @@ left_in_time () { # <url> <seconds> <why>
 	git -C got config remote.origin.vcs mirror
 	git -C got config remote.origin.mirrorUrl "$1"
 	git -C got config --add remote.origin.mirrorUrl "$srv/fresh.git"
+	git -C got config remote.origin.preferMirror "$1"
 	local before="$(date +%s)"
 	git -C got fetch 2>got.err || { cat got.err; fail 'git fetch'; }
 	cat got.err

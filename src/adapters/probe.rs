@@ -30,9 +30,17 @@ pub enum Probed {
     Failed(String),
 }
 
-/// Connects to the hosts of `urls`, and returns how long each took. With `patient`, every one is waited for until
-/// [`LIMIT`]; otherwise not longer than is needed to find the nearest.
-pub fn connect_times(urls: &[&GitUrl], family: Family, patient: bool) -> Vec<Probed> {
+/// How long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Until each has had [`LIMIT`].
+    All,
+    /// No longer than is needed to find the nearest; where another one is known, its time.
+    Nearest(Option<Duration>),
+}
+
+/// Connects to the hosts of `urls`, and returns how long each took.
+pub fn connect_times(urls: &[&GitUrl], family: Family, patience: Patience) -> Vec<Probed> {
     let targets: Vec<(String, u16)> =
         urls.iter().map(|url| (url.host.clone(), url.effective_port().unwrap_or(0))).collect();
     let (targets, next) = (Arc::new(targets), Arc::new(AtomicUsize::new(0)));
@@ -53,10 +61,15 @@ pub fn connect_times(urls: &[&GitUrl], family: Family, patient: bool) -> Vec<Pro
     drop(tell);
     let began = Instant::now();
     let rounds = u32::try_from(urls.len().div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
-    let mut until = began + if patient { LIMIT.saturating_mul(rounds) } else { LIMIT };
+    let mut until = began
+        + match patience {
+            Patience::All => LIMIT.saturating_mul(rounds),
+            Patience::Nearest(None) => LIMIT,
+            Patience::Nearest(Some(known)) => LIMIT.min(known * 3 + GRACE),
+        };
     let mut probed: Vec<Option<Probed>> = vec![None; urls.len()];
     while let Ok((at, outcome)) = told.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        if let (false, Probed::Connected(time)) = (patient, &outcome) {
+        if let (Patience::Nearest(_), Probed::Connected(time)) = (patience, &outcome) {
             until = until.min(Instant::now() + *time * 3 + GRACE);
         }
         probed[at] = Some(outcome);
@@ -115,10 +128,10 @@ mod tests {
         let urls: Vec<_> = [open, closed, open, open, open, open]
             .map(|port| GitUrl::parse(&format!("git://127.0.0.1:{port}/x")).expect("a URL"))
             .into();
-        let probed = connect_times(&urls.iter().collect::<Vec<_>>(), Family::Any, true);
+        let probed = connect_times(&urls.iter().collect::<Vec<_>>(), Family::Any, Patience::All);
         assert!(matches!(&probed[1], Probed::Failed(why) if why.contains("refused")), "{probed:?}");
         let connected = probed.iter().filter(|p| matches!(p, Probed::Connected(_))).count();
         assert_eq!(connected, 5, "{probed:?}");
-        assert!(connect_times(&[], Family::Any, false).is_empty());
+        assert!(connect_times(&[], Family::Any, Patience::Nearest(None)).is_empty());
     }
 }

@@ -1,12 +1,13 @@
 //! Which mirrors to ask for one remote, in which order: what is known is gathered here, and `decide::selector` decides.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::adapters::channel::Family;
 use crate::adapters::config::Config;
 use crate::adapters::geoip::Database;
 use crate::adapters::hosts::{self, Hosts};
-use crate::adapters::probe::{self, Probed};
+use crate::adapters::probe::{self, Patience, Probed};
 use crate::adapters::repo::Repo;
 use crate::adapters::shared_file::Change;
 use crate::adapters::{run, state};
@@ -15,7 +16,7 @@ use crate::decide::facts::{Copy, Figure, Host};
 use crate::decide::policy::distance_km;
 use crate::decide::selector::{self, Candidate, Choice, Question};
 use crate::values::mirror_list::Location;
-use crate::values::{Error, Event, GitUrl, Listed, Mirror, RefSpace, Report};
+use crate::values::{Error, Event, GitUrl, Listed, Mirror, RefSpace, Report, Transport};
 
 /// Most mirrors that are probed for one fetch: of more, those that are nearest by what is known.
 const MOST_PROBED: usize = 16;
@@ -101,7 +102,8 @@ impl<'a> Chooser<'a> {
         let mut choice = choose(&known, &question);
         let unprobed = if probing { self.unprobed(&known, &choice, now) } else { Vec::new() };
         if !unprobed.is_empty() {
-            self.probe(&mut known, &unprobed, false);
+            let nearest = choice.order.iter().filter_map(|place| connect_time(&known[place.at])).min();
+            self.probe(&mut known, &unprobed, Patience::Nearest(nearest));
             choice = choose(&known, &question);
         }
         Decision { known, choice, refused }
@@ -120,10 +122,10 @@ impl<'a> Chooser<'a> {
     }
 
     /// Measures connect times, and keeps them. Returns what came of each.
-    pub fn probe(&self, known: &mut [Known], which: &[usize], patient: bool) -> Vec<Probed> {
+    pub fn probe(&self, known: &mut [Known], which: &[usize], patience: Patience) -> Vec<Probed> {
         let urls: Vec<&GitUrl> = which.iter().map(|at| &known[*at].mirror.url).collect();
         tracing::debug!(count = urls.len(), "probe");
-        let probed = probe::connect_times(&urls, self.family, patient);
+        let probed = probe::connect_times(&urls, self.family, patience);
         let now = state::now();
         let mut changes: Vec<(GitUrl, Change<Host>)> = Vec::new();
         for (at, outcome) in which.iter().zip(&probed) {
@@ -143,7 +145,7 @@ impl<'a> Chooser<'a> {
         let possible = |at: &usize| probe::is_possible(&known[*at].mirror.url, self.config);
         let which: Vec<usize> = (0..known.len()).filter(possible).collect();
         let mut probed: Vec<Option<Probed>> = vec![None; known.len()];
-        for (at, outcome) in which.iter().zip(self.probe(&mut known, &which, true)) {
+        for (at, outcome) in which.iter().zip(self.probe(&mut known, &which, Patience::All)) {
             probed[*at] = Some(outcome);
         }
         known.into_iter().zip(probed).collect()
@@ -165,6 +167,14 @@ impl<'a> Chooser<'a> {
         }
         choice.order.iter().map(|place| (known[place.at].mirror.clone(), known[place.at].space.clone())).collect()
     }
+}
+
+/// Returns how long a connection takes, where that is known.
+fn connect_time(known: &Known) -> Option<Duration> {
+    if known.mirror.url.transport == Transport::Local {
+        return Some(Duration::ZERO);
+    }
+    known.host.connect.map(|figure| Duration::from_secs_f64((figure.value / 1000.0).clamp(0.0, 60.0)))
 }
 
 fn choose(known: &[Known], question: &Question) -> Choice {
