@@ -1,0 +1,166 @@
+# shellcheck shell=bash
+# lib-lab-work.sh - the work of t/perf/lab, a function a section of the report.
+#
+# A row's limit says what its project column is to stay under: `<x>`, times the bound; `<x>+<ms>`, times the bound, or
+# the bound and so many milliseconds; `<x>!<y>`, also y times faster than plain git from canonical; `picks <n>`, most
+# bytes come from the n-th mirror.
+
+work_title() {
+	case $1 in
+	nothing) echo 'nothing new' ;;
+	one) echo '1 commit' ;;
+	some) echo '1%' ;;
+	more) echo '10%' ;;
+	esac
+}
+
+# pack_bytes <served repository>: of its packs alone.
+pack_bytes() { cat "$lab/srv/$1.git"/objects/pack/*.pack | wc -c; }
+
+do_clone() {
+	local size bytes limit_of _
+	for size in small medium ${quick:+-} ${quick:-large}; do
+		[ -d "$lab/srv/$size.git" ] || continue
+		local of=$size
+		[ ! -d "$lab/srv/$size-line.git" ] || of=$size-line
+		show "$of" base
+		git clone -q --bare "file://$lab/srv/$of.git" "$lab/reference/$size"
+		show "$of" more
+		git -C "$lab/srv/$size.git" bundle create -q "$lab/files/$size.bundle" --all
+		bytes=$(pack_bytes "$size")
+		limit_of=-
+		[ "$bytes" -lt 100000000 ] || limit_of='0.95!10'
+		row "clone-$size" clone "$size, $((bytes / 1000000)) MB" 150 mirror+5 "$limit_of" "$bytes"
+		for n in $(seq "$times"); do
+			# At this rate a large clone takes minutes, whatever else happens.
+			[ "$n" -gt 1 ] && [ "$bytes" -gt 50000000 ] || clone "clone-$size" "$size" canonical
+			for contender in mirror bundle reference ours; do
+				clone "clone-$size" "$size" "$contender"
+			done
+		done
+		sound "clone-$size"
+		rm -rf "$lab/reference/$size" "$lab/files/$size.bundle"
+	done
+}
+
+# increment <row> <served repository> <state> <contender>...
+increment() {
+	local row=$1 served=$2 _
+	now=$3
+	shift 3
+	show "$served" "$now"
+	for _ in $(seq "$times"); do
+		for contender; do
+			fetch "$row" "$served" "$contender"
+		done
+	done
+	sound "$row"
+}
+
+do_fetch() {
+	local served work bound limit_of
+	for served in medium ${quick:+-} ${quick:-$line}; do
+		[ -d "$lab/srv/$served.git" ] || continue
+		ready "$served"
+		for work in nothing one some more; do
+			local contenders=(canonical mirror ours)
+			case $work in
+			nothing | one) bound=canonical limit_of=1.05+30 ;;
+			some) bound=mirror+4 limit_of=1.15 ;;
+			more) bound=mirror+4 limit_of=- ;;
+			esac
+			case $work in
+			some | more)
+				contenders=(canonical mirror bundle ours)
+				show "$served" "$work"
+				git -C "$lab/srv/$served.git" bundle create -q "$lab/files/$served.$work.bundle" \
+					"^$(state "$served" base)" refs/heads/main
+				;;
+			esac
+			row "fetch-$served-$work" fetch "${served%-line}, $(work_title $work)" 150 $bound $limit_of 0
+			increment "fetch-$served-$work" "$served" "$work" "${contenders[@]}"
+		done
+	done
+}
+
+do_refs() {
+	local refs=100000 work
+	[ -z "$quick" ] || refs=20000
+	show small more
+	many_refs many small "$refs"
+	ready many
+	for work in nothing one; do
+		row "refs-$work" refs "$refs refs, $(work_title $work)" 150 canonical 1.05+30 0
+		increment "refs-$work" many "$work" canonical mirror ours
+	done
+}
+
+# No mirror helps: from the second fetch on that is to cost nothing.
+do_unhelpful() {
+	local kind
+	link slower --rtt 300 --rate 2m
+	link refuses --rtt 2 --rate 1g --fault refuse
+	link hangs --rtt 2 --rate 1g --fault hang
+	for kind in slower refuses hangs all; do
+		mirrors=("$kind")
+		[ $kind != all ] || mirrors=(slower refuses hangs)
+		forget
+		ready medium
+		row "unhelpful-$kind" unhelpful "$(case $kind in
+			slower) echo 'mirror 300 ms, 2 Mbit/s' ;;
+			refuses) echo 'mirror refuses' ;;
+			hangs) echo 'mirror hangs' ;;
+			all) echo 'these three' ;;
+			esac), 10%" 150 canonical 1.05+30 0
+		increment "unhelpful-$kind" medium more canonical ours
+	done
+	mirrors=(near)
+}
+
+# Three mirrors, one fetch after the other in one repository, each of a tenth of the history.
+do_three() {
+	local n
+	link overloaded --rtt 2 --rate 2m
+	link middle --rtt 10 --rate 50m
+	link fastest --rtt 20 --rate 1g
+	mirrors=(overloaded middle fastest)
+	forget
+	before medium 70 >"$lab/states/medium.seventy"
+	rm -rf "$lab/work"
+	show medium seventy
+	git clone -q --single-branch "file://$lab/srv/medium.git" "$lab/work"
+	git -C "$lab/work" config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*'
+	git -C "$lab/work" config remote.origin.url "$(url far medium)"
+	mapfile -t options < <(mirror_options medium)
+	for option in "${options[@]}"; do
+		[ "$option" = -c ] || git -C "$lab/work" config --add "${option%%=*}" "${option#*=}"
+	done
+	for n in 1 2 3 4 5 6; do
+		before medium $((70 - 10 * n)) >"$lab/states/medium.step"
+		show medium step
+		row "three-$n" three "fetch $n" 150 - "$([ "$n" -lt 3 ] && echo - || echo 'picks 3')" 0
+		measured "three-$n" ours medium git -C "$lab/work" fetch
+	done
+	sound three-6
+	mirrors=(near)
+}
+
+# 10% of the medium repository, over the distance of canonical, and over that of the mirror.
+do_distance() {
+	local rtt to distances='2 20 75 150 300'
+	[ -z "$quick" ] || distances='2 150 300'
+	for to in canonical mirror; do
+		for rtt in $distances; do
+			link "$to-$rtt" --rtt "$rtt" --rate "$([ $to = canonical ] && echo 10m || echo 1g)"
+			case $to in
+			canonical) far=canonical-$rtt ;;
+			mirror) mirrors=("mirror-$rtt") ;;
+			esac
+			ready medium
+			row "distance-$to-$rtt" "distance-$to" "$to at $rtt ms" \
+				"$([ $to = canonical ] && echo "$rtt" || echo 150)" mirror+4 - "$rtt"
+			increment "distance-$to-$rtt" medium more canonical mirror ours
+		done
+		far=far mirrors=(near)
+	done
+}
