@@ -28,27 +28,33 @@ synthetic() {
 	git -C "$repo" repack -qadb
 }
 
-# real <name> <bare repository>: two of them, <name> as it is, and <name>-line, where main alone is shown.
+# real <name> <bare repository>: two of them, <name> as it is, and <name>-line, with main and nine older branches.
 real() {
 	git clone -q --mirror "$2" "$lab/srv/$1.git"
 	compgen -G "$lab/srv/$1.git/objects/pack/*.bitmap" >/dev/null || git -C "$lab/srv/$1.git" repack -qadb
-	git clone -q --mirror "$lab/srv/$1.git" "$lab/srv/$1-line.git"
-	local repo=$lab/srv/$1-line.git tip n
+	line_alone "$1-line" "$1"
+	local repo=$lab/srv/$1-line.git n
+	for n in 1 2 3 4 5 6 7 8 9; do
+		git -C "$repo" update-ref "refs/heads/b/$n" "$(line "$1-line" $(($(wc -l <"$lab/states/$1-line.line") * (n + 4) / 14)))"
+	done
+}
+
+# line_alone <name> <of>: like the served repository <of>, with main alone, which is what its HEAD is.
+line_alone() {
+	local repo=$lab/srv/$1.git tip
+	git clone -q --mirror "$lab/srv/$2.git" "$repo"
 	tip=$(git -C "$repo" rev-parse HEAD)
 	git -C "$repo" for-each-ref --format='delete %(refname)' | git -C "$repo" update-ref --stdin
 	git -C "$repo" symbolic-ref HEAD refs/heads/main
 	git -C "$repo" update-ref refs/heads/main "$tip"
-	states "$1-line"
-	for n in 1 2 3 4 5 6 7 8 9; do
-		git -C "$repo" update-ref "refs/heads/b/$n" "$(line "$1-line" $(($(wc -l <"$lab/states/$1-line.line") * (n + 4) / 14)))"
-	done
+	states "$1"
 }
 
 # many_refs <name> <of> <refs>: like the served repository <of>, with so many refs.
 many_refs() {
 	local repo=$lab/srv/$1.git
 	git clone -q --mirror "$lab/srv/$2.git" "$repo"
-	git -C "$repo" rev-list --first-parent "$(state "$2" base)" | head -n 500 |
+	git -C "$repo" rev-list --first-parent -n 500 "$(state "$2" base)" |
 		awk -v n="$3" '{ id[NR] = $1 } END { for (i = 0; i < n; i++) print "create refs/heads/m/" i, id[i % NR + 1] }' |
 		git -C "$repo" update-ref --stdin
 	git -C "$repo" pack-refs --all

@@ -117,7 +117,7 @@ do_unhelpful() {
 	mirrors=(near)
 }
 
-# Three mirrors, one fetch after the other in one repository, each of a tenth of the history.
+# Three mirrors, one fetch after the other in one repository, each of 5% of the history.
 do_three() {
 	local n
 	link overloaded --rtt 2 --rate 2m
@@ -125,21 +125,18 @@ do_three() {
 	link fastest --rtt 20 --rate 1g
 	mirrors=(overloaded middle fastest)
 	forget
-	before medium 70 >"$lab/states/medium.seventy"
+	show medium more
+	line_alone line medium
+	before line 30 >"$lab/states/line.step"
+	show line step
 	rm -rf "$lab/work"
-	show medium seventy
-	git clone -q --single-branch "file://$lab/srv/medium.git" "$lab/work"
-	git -C "$lab/work" config remote.origin.fetch '+refs/heads/*:refs/remotes/origin/*'
-	git -C "$lab/work" config remote.origin.url "$(url far medium)"
-	mapfile -t options < <(mirror_options medium)
-	for option in "${options[@]}"; do
-		[ "$option" = -c ] || git -C "$lab/work" config --add "${option%%=*}" "${option#*=}"
-	done
+	git clone -q "file://$lab/srv/line.git" "$lab/work"
+	meet "$lab/work" line
 	for n in 1 2 3 4 5 6; do
-		before medium $((70 - 10 * n)) >"$lab/states/medium.step"
-		show medium step
+		before line $((30 - 5 * n)) >"$lab/states/line.step"
+		show line step
 		row "three-$n" three "fetch $n" 150 - "$([ "$n" -lt 3 ] && echo - || echo 'picks 3')" 0
-		measured "three-$n" ours medium git -C "$lab/work" fetch
+		measured "three-$n" ours line git -C "$lab/work" fetch
 	done
 	sound three-6
 	mirrors=(near)

@@ -137,13 +137,19 @@ ready() {
 	rm -rf "$to"
 	copy "$lab/old/$1" "$to"
 	show "$1" base
-	git -C "$to" config remote.origin.url "$(url "$far" "$1")"
-	mapfile -t options < <(mirror_options "$1")
-	for option in "${options[@]}"; do
-		[ "$option" = -c ] || git -C "$to" config --add "${option%%=*}" "${option#*=}"
-	done
+	meet "$to" "$1"
 	git -C "$to" fetch -q 2>"$lab/log/ready" || cat "$lab/log/ready" >&2
 	sleep 0.5
+}
+
+# meet <repository> <served repository>: its URL and its mirrors are those of the links.
+meet() {
+	local options option
+	git -C "$1" config remote.origin.url "$(url "$far" "$2")"
+	mapfile -t options < <(mirror_options "$2")
+	for option in "${options[@]}"; do
+		[ "$option" = -c ] || git -C "$1" config --add "${option%%=*}" "${option#*=}"
+	done
 }
 
 # copy <repository> <to>: objects never change, so they are linked.

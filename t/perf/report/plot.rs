@@ -36,12 +36,14 @@ pub fn svg(results: &Results) -> String {
         panel(&mut text, title, x_label, *log, rows);
         text.push_str("</g>\n");
     }
-    for (n, (_, name)) in CONTENDERS.iter().enumerate() {
-        let (x, y) = (20.0 + 150.0 * n as f64, HEIGHT + 14.0);
+    let drawn = |name: &str| panels.iter().any(|(_, rows)| rows.iter().any(|row| row.median(name).is_some()));
+    let legend = CONTENDERS.iter().zip(COLOURS).filter(|((name, _), _)| drawn(name));
+    for (n, ((_, name), colour)) in legend.enumerate() {
+        let (x, y) = (20.0 + 125.0 * n as f64, HEIGHT + 14.0);
         let _ = writeln!(
             text,
             "<path d=\"M{x} {y}h18\" stroke=\"{}\" stroke-width=\"2\"/><text x=\"{}\" y=\"{}\">{name}</text>",
-            COLOURS[n],
+            colour,
             x + 24.0,
             y + 4.0
         );
@@ -87,6 +89,9 @@ fn panel(text: &mut String, title: &str, x_label: &str, log: bool, rows: &[&Row]
             .iter()
             .filter_map(|row| Some((across.place(row.x / unit), along.place(seconds(row, name)?))))
             .collect();
+        if points.is_empty() {
+            continue;
+        }
         let line: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(
             text,

@@ -25,7 +25,7 @@ const SECTIONS: [(&str, &str, &str); 7] = [
         "Three mirrors, the nearest overloaded",
         "Canonical as before. Mirror 1 is 2 ms away, at 2 Mbit/s; mirror 2 \
      10 ms, at 50 Mbit/s; mirror 3 20 ms, at 1 Gbit/s; they are configured in this order. One fetch after the other, each \
-     of a tenth of the history.",
+     of 5% of the medium repository.",
     ),
     (
         "distance-canonical",
