@@ -19,8 +19,7 @@ pack_bytes() { cat "$lab/srv/$1.git"/objects/pack/*.pack | wc -c; }
 
 do_clone() {
 	local size bytes limit_of _
-	for size in small medium ${quick:+-} ${quick:-large}; do
-		[ -d "$lab/srv/$size.git" ] || continue
+	for size in small medium ${large:+large}; do
 		local of=$size
 		[ ! -d "$lab/srv/$size-line.git" ] || of=$size-line
 		show "$of" base
@@ -31,11 +30,9 @@ do_clone() {
 		limit_of=-
 		[ "$bytes" -lt 100000000 ] || limit_of='0.95!10'
 		row "clone-$size" clone "$size, $((bytes / 1000000)) MB" 150 mirror+5 "$limit_of" "$bytes"
-		for n in $(seq "$times"); do
-			# At this rate a large clone takes minutes, whatever else happens.
-			[ "$n" -gt 1 ] && [ "$bytes" -gt 50000000 ] || clone "clone-$size" "$size" canonical
-			for contender in mirror bundle reference ours; do
-				clone "clone-$size" "$size" "$contender"
+		for _ in $(seq "$times"); do
+			for contender in canonical mirror bundle reference ours; do
+				enough "clone-$size" "$contender" || clone "clone-$size" "$size" "$contender"
 			done
 		done
 		sound "clone-$size"
@@ -43,15 +40,16 @@ do_clone() {
 	done
 }
 
-# increment <row> <served repository> <state> <contender>...
+# increment <row> <served repository> <state> <contender>...: short ones more often, as 30 ms decide there.
 increment() {
-	local row=$1 served=$2 _
+	local row=$1 served=$2 repetitions=$times _
 	now=$3
+	case $now in nothing | one) repetitions=$((times * 3)) ;; esac
 	shift 3
 	show "$served" "$now"
-	for _ in $(seq "$times"); do
+	for _ in $(seq "$repetitions"); do
 		for contender; do
-			fetch "$row" "$served" "$contender"
+			enough "$row" "$contender" || fetch "$row" "$served" "$contender"
 		done
 	done
 	sound "$row"
@@ -59,8 +57,7 @@ increment() {
 
 do_fetch() {
 	local served work bound limit_of
-	for served in medium ${quick:+-} ${quick:-$line}; do
-		[ -d "$lab/srv/$served.git" ] || continue
+	for served in medium $large; do
 		ready "$served"
 		for work in nothing one some more; do
 			local contenders=(canonical mirror ours)
