@@ -114,6 +114,13 @@ a_flipped_bit () {
 	assert_eq '100000 1' "$came $wrong"
 }
 
+nobody_behind_it () {
+	a_link --to "$("$HELPER/free-port")"
+	TALK_LIMIT=60 ask 10
+	assert_eq 0 "$came"
+	assert_at_most 50000 "$ms" 'milliseconds: it was closed'
+}
+
 a_drip () {
 	a_link --fault drip:70000:1000
 	ask 71000
@@ -179,6 +186,7 @@ test_case 'hang after some bytes' silent_after
 test_case 'cut' cut
 test_case 'flip' a_flipped_bit
 test_case 'drip' a_drip
+test_case 'nobody behind it' nobody_behind_it
 test_case 'a fault of the first connection only' the_first_one_only
 test_case 'faults on cue' on_cue
 test_case 'bytes are counted' bytes_are_counted

@@ -33,9 +33,10 @@ real() {
 	git clone -q --mirror "$2" "$lab/srv/$1.git"
 	compgen -G "$lab/srv/$1.git/objects/pack/*.bitmap" >/dev/null || git -C "$lab/srv/$1.git" repack -qadb
 	line_alone "$1-line" "$1"
-	local repo=$lab/srv/$1-line.git n
+	local repo=$lab/srv/$1-line.git commits n
+	commits=$(wc -l <"$lab/states/$1-line.line")
 	for n in 1 2 3 4 5 6 7 8 9; do
-		git -C "$repo" update-ref "refs/heads/b/$n" "$(line "$1-line" $(($(wc -l <"$lab/states/$1-line.line") * (n + 4) / 14)))"
+		git -C "$repo" update-ref "refs/heads/b/$n" "$(line "$1-line" $((commits * (n + 4) / 14)))"
 	done
 }
 

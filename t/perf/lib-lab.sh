@@ -80,7 +80,7 @@ measured() {
 	shift 3
 	mapfile -t before < <(all_carried)
 	began=${EPOCHREALTIME/./}
-	timeout "$limit" "$@" >"$lab/log/command" 2>&1 || status=FAILED
+	timeout --foreground "$limit" "$@" >"$lab/log/command" 2>&1 || status=FAILED
 	ended=${EPOCHREALTIME/./}
 	[ $status = ok ] || { echo "$row, $contender: $*"; tail -n 5 "$lab/log/command"; } >&2
 	if [ $status = ok ] && ! cmp -s <(refs_of "$lab/srv/$served.git" refs/heads) \

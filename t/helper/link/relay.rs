@@ -39,7 +39,10 @@ pub fn relay(client: &TcpStream, options: &Options, lines: &Lines) -> std::io::R
     let from_client = client.try_clone()?;
     thread::spawn(move || reader.run(from_client));
     sleep_until(opened + options.rtt * 3 / 2);
-    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, options.to)).inspect_err(|_| up.burst())?;
+    let server = TcpStream::connect((Ipv4Addr::LOCALHOST, options.to)).inspect_err(|_| {
+        up.burst();
+        client.shutdown(Shutdown::Both).ok();
+    })?;
     server.set_nodelay(true)?;
     let reader =
         Reader { line: lines.down.clone(), pipe: down.clone(), options: options.clone(), fault: options.fault };
@@ -86,7 +89,7 @@ fn count(written: Result<u64, u64>) -> u64 {
     written.unwrap_or_else(|bytes| bytes)
 }
 
-/// Writes each chunk when it arrives, and closes this direction after the last one. The error, too, says how many bytes.
+/// Writes each chunk when it arrives, and closes this direction after the last one. Both ways it says how many bytes.
 fn write(pipe: &Pipe, mut to: &TcpStream) -> Result<u64, u64> {
     let mut written = 0;
     while let Some((arrives, data)) = pipe.next() {

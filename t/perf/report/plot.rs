@@ -28,7 +28,8 @@ pub fn svg(results: &Results) -> String {
         .collect();
     let (width, height) = (WIDTH * panels.len().max(1) as f64, HEIGHT + 30.0);
     let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" \
+         viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
          font-family=\"sans-serif\" font-size=\"11\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     for (n, ((_, title, x_label, log), rows)) in panels.iter().enumerate() {
@@ -70,7 +71,8 @@ fn panel(text: &mut String, title: &str, x_label: &str, log: bool, rows: &[&Row]
         let (top, bottom) = (MARGIN[1], HEIGHT - MARGIN[3]);
         let _ = writeln!(
             text,
-            "<path d=\"M{x:.1} {top}V{bottom}\" stroke=\"#e4e4e4\"/><text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{tick}</text>",
+            "<path d=\"M{x:.1} {top}V{bottom}\" stroke=\"#e4e4e4\"/>\
+             <text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{tick}</text>",
             bottom + 14.0
         );
     }
@@ -79,7 +81,8 @@ fn panel(text: &mut String, title: &str, x_label: &str, log: bool, rows: &[&Row]
         let (left, right) = (MARGIN[0], WIDTH - MARGIN[2]);
         let _ = writeln!(
             text,
-            "<path d=\"M{left} {y:.1}H{right}\" stroke=\"#e4e4e4\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{tick}</text>",
+            "<path d=\"M{left} {y:.1}H{right}\" stroke=\"#e4e4e4\"/>\
+             <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{tick}</text>",
             left - 5.0,
             y + 4.0
         );

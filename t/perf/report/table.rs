@@ -24,8 +24,8 @@ const SECTIONS: [(&str, &str, &str); 7] = [
         "three",
         "Three mirrors, the nearest overloaded",
         "Canonical as before. Mirror 1 is 2 ms away, at 2 Mbit/s; mirror 2 \
-     10 ms, at 50 Mbit/s; mirror 3 20 ms, at 1 Gbit/s; they are configured in this order. One fetch after the other, each \
-     of 5% of the medium repository.",
+     10 ms, at 50 Mbit/s; mirror 3 20 ms, at 1 Gbit/s; they are configured in this order. One fetch after the other, \
+     each of 5% of the medium repository.",
     ),
     (
         "distance-canonical",
@@ -61,7 +61,8 @@ pub fn markdown(results: &Results) -> String {
     let _ = write!(
         text,
         "Made by\n\n    {}\n\non a machine with {} cores and {} of memory, where everything ran at once: client, servers and \
-         links. git {}, {}. Medians of {}, with nothing new or 1 commit of three times as many; what takes plain git from canonical over 20 s was measured once.{repository}\n",
+         links. git {}, {}. Medians of {}, with nothing new or 1 commit of three times as many; what \
+         takes plain git from canonical over 20 s was measured once.{repository}\n",
         info("command"),
         info("cores"),
         info("memory"),
