@@ -6,6 +6,13 @@
 
 mod fuzz;
 mod layers;
+// The pure parts of the link: an example that tests itself would not be built as a program.
+#[allow(dead_code)]
+#[path = "helper/link/line.rs"]
+mod link_line;
+#[allow(dead_code)]
+#[path = "helper/link/options.rs"]
+mod link_options;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -85,6 +92,7 @@ scripts! {
     t6060_ask => "t6060-ask.sh",
     t6070_stock_servers => "t6070-stock-servers.sh",
     t6080_learn_v0 => "t6080-learn-v0.sh",
+    t7000_link => "t7000-link.sh",
 }
 
 fn directory() -> PathBuf {
