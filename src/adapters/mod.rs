@@ -6,6 +6,7 @@ pub mod enter_repo;
 pub mod file_cache;
 pub mod geoip;
 pub mod list_file;
+pub mod litter;
 pub mod odb;
 pub mod os;
 pub mod pktio;

@@ -12,4 +12,5 @@ pub mod relay;
 pub mod seeding;
 pub mod serve;
 pub mod served;
+pub mod steps;
 pub mod upload_pack;

@@ -18,7 +18,7 @@ use crate::adapters::config::Config;
 use crate::adapters::odb::Odb;
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
-use crate::adapters::{config, os};
+use crate::adapters::{config, os, run};
 use crate::usecases::learning::Open;
 use crate::usecases::relay::{Relay, Seen};
 use crate::usecases::seeding::{Seeded, Seeder};
@@ -27,6 +27,9 @@ use crate::wire::Advert;
 
 /// How long to wait for git to be done with canonical's pack before the clean-up. It is over at once when git is.
 const GIT_IS_DONE: Duration = Duration::from_secs(3600);
+
+/// How long to go on without git: it may close both of its ends, one after the other.
+const GIT_IS_DEAD: Duration = Duration::from_secs(1);
 
 /// How git started the helper.
 pub struct Invocation {
@@ -66,6 +69,7 @@ pub fn run(
     report: &dyn Report,
 ) -> Result<i32> {
     let began = Instant::now();
+    let _run = run::join();
     let config = Config::load()?;
     let url = GitUrl::parse(&whole_url(&config, &invocation))?;
     if !config.protocol_allowed(&url.scheme) {
@@ -212,6 +216,8 @@ impl<O: Write + AsFd> Helper<'_, O> {
         }
         pktio::write(&mut self.git_out, &packets, "git")?;
         let mut writer = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
+        // A git that is killed tells nobody.
+        let with_git = os::NoReaderNoWork::watch(&self.git_out, GIT_IS_DEAD);
         let (config, remote, url, inside) = (&self.config, &self.remote, &self.url, self.repo.is_some());
         let (report, family) = (self.report, self.family);
         let seen = Relay {
@@ -226,7 +232,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             let Some(repo) = inside.then(Repo::discover).flatten() else { return Seeded::default() };
             Seeder { repo: &repo, config, remote, url, family, report }.seed(wanted)
         })?;
-        drop(writer);
+        drop((with_git, writer));
         let code = channel.finish();
         if seen.seeded.is_some() {
             self.repo = Repo::discover();

@@ -6,7 +6,7 @@ use super::one::Refusal;
 use super::{Seeder, Wanted};
 use crate::adapters::odb::Odb;
 use crate::adapters::seed::quarantine::{self};
-use crate::adapters::{refspec, state};
+use crate::adapters::{refspec, run, state};
 use crate::decide::plan::Manner;
 use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
 
@@ -18,6 +18,9 @@ impl Seeder<'_> {
     /// [`Kind::Config`] where no mirror is known, [`Kind::Channel`] where none gives anything.
     pub fn fill(&self, sources: &[&str], haves: &[ObjectId]) -> Result<(String, RefSpace, usize)> {
         let mirrors = self.mirrors();
+        if mirrors.is_empty() && run::skips_any() {
+            return Err(Error::new(Kind::Channel, format!("no other mirror of '{}' is known", self.remote)));
+        }
         if mirrors.is_empty() {
             let err = Error::new(Kind::Config, format!("no mirror of '{}' is known that may be used", self.remote));
             return Err(err.hint(format!("`git mirror add {} <url>` adds one", self.remote)));
@@ -26,7 +29,9 @@ impl Seeder<'_> {
         for (mirror, space) in mirrors {
             let who = mirror.url.shown_host();
             self.report.event(Event::Asking { mirror: who.clone() });
+            run::note(&format!("asking {}", space.name()));
             let refs = self.fill_from(&mirror, &space, sources, haves);
+            run::note("idle");
             self.report.event(Event::ProgressEnd);
             match refs {
                 Ok(refs) => return Ok((who, space, refs)),
