@@ -254,6 +254,7 @@ start_ssh () {
 	{
 		echo '#!/bin/sh'
 		echo "export HOME='$HOME' PATH='$PATH' GIT_CONFIG_NOSYSTEM=1"
+		test -z "${GIT_EXEC_PATH:-}" || echo "export GIT_EXEC_PATH='$GIT_EXEC_PATH'"
 		echo 'words=${SSH_ORIGINAL_COMMAND#* }; repo=${words##*/}; repo=${repo%%[!A-Za-z0-9_.-]*}'
 		echo 'case $SSH_ORIGINAL_COMMAND in'
 		echo 'git-upload-pack*)'
