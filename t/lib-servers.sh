@@ -70,10 +70,13 @@ url_for () { # <transport> <repo>
 	http-v0) echo "http://127.0.0.1:$http_port/v0/$2" ;;
 	http-dumb) echo "http://127.0.0.1:$http_port/dumb/$2" ;;
 	http-forbidden) echo "http://127.0.0.1:$http_port/forbidden/$2" ;;
+	http-broken) echo "http://127.0.0.1:$http_port/broken/$2" ;;
+	http-loop) echo "http://127.0.0.1:$http_port/loop/$2" ;;
 	http-locked) echo "http://127.0.0.1:$http_port/locked/$2" ;;
 	https) echo "https://localhost:$https_port/$2" ;;
 	ssh) echo "ssh://gmf-server$ssh_root/$2" ;;
 	ssh-v0) echo "ssh://gmf-v0$ssh_root/$2" ;;
+	ssh-denied) echo "ssh://gmf-denied$ssh_root/$2" ;;
 	scp) echo "gmf-server:$ssh_root/$2" ;;
 	esac
 }
@@ -117,7 +120,7 @@ git_daemon () {
 # --- HTTP: nginx, fcgiwrap, git http-backend ---
 #
 # /v0/ hides the wish for protocol v2, /dumb/ serves the files alone,
-# /forbidden/ answers 403, /locked/ 401.
+# /forbidden/ answers 403, /locked/ 401, /broken/ 500; /loop/ leads to itself.
 
 start_http () {
 	nginx_prerequisites "$1"
@@ -207,6 +210,8 @@ nginx_on () { # <listen> <directives of the server> [<directives of all>]
 			}
 			location /dumb/ { alias $http_root/; }
 			location /forbidden/ { return 403; }
+			location /broken/ { return 500; }
+			location /loop/ { return 302 \$scheme://\$http_host\$request_uri; }
 			location /locked/ { auth_basic locked; auth_basic_user_file $dir/nobody; }
 		}
 	}
@@ -250,6 +255,7 @@ start_ssh () {
 	{
 		echo '#!/bin/sh'
 		echo "export HOME='$HOME' PATH='$PATH' GIT_CONFIG_NOSYSTEM=1"
+		test -z "${GIT_EXEC_PATH:-}" || echo "export GIT_EXEC_PATH='$GIT_EXEC_PATH'"
 		echo 'words=${SSH_ORIGINAL_COMMAND#* }; repo=${words##*/}; repo=${repo%%[!A-Za-z0-9_.-]*}'
 		echo 'case $SSH_ORIGINAL_COMMAND in'
 		echo 'git-upload-pack*)'
@@ -284,6 +290,11 @@ start_ssh () {
 		Port $ssh_port
 		User $(id -un)
 		IdentityFile $ssh_dir/key-v0
+	Host gmf-denied
+		HostName 127.0.0.1
+		Port $ssh_port
+		User $(id -un)
+		IdentityFile $ssh_dir/host
 	Host gmf-dead
 		HostName 127.0.0.1
 		Port 1

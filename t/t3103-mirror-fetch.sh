@@ -94,33 +94,6 @@ as_git_fetch () { # <argument>...
 	assert_no_leftovers got
 }
 
-# Ctrl-C leaves the mirror that does not come, not the fetch.
-interrupted () { # <seconds after its first bytes>
-	test -d srv/stalled.git || cp -a srv/fresh.git srv/stalled.git
-	echo 'stall 3000' >srv/stalled.git/lie
-	unhelped "$srv/stalled.git" "$srv/fresh.git"
-	forget_traffic
-	(
-		cd got
-		exec "$HELPER/own-group" git-mirror-fetch >../got.out 2>../got.err
-	) &
-	fetching=$!
-	for attempt in $(seq 60); do
-		test "$(packed_by stalled.git)" = 0 || break
-		sleep 0.1
-	done
-	sleep "$1"
-	before=$(date +%s)
-	kill -s INT -- "-$fetching"
-	code=0
-	wait "$fetching" || code=$?
-	assert_at_most 8 $(($(date +%s) - before)) 'seconds until the end'
-	cat got.err
-	assert_eq 0 "$code" 'exit code'
-	as_plain "$allowance"
-	assert_at_least 1 "$(packed_by fresh.git)" 'bytes from fresh.git'
-}
-
 mirror_only () {
 	unhelped "$srv/fresh.git"
 	refs_of got >before
@@ -238,8 +211,6 @@ if git_is_at_least 2 41; then
 else
 	skip_case 'as git fetch --porcelain' 'git 2.41 is needed'
 fi
-test_case 'Ctrl-C' interrupted 2
-test_case 'Ctrl-C at once' interrupted 0.2
 test_case '--mirror-only' mirror_only
 test_case '--mirror-only, no mirror' mirror_only_without_a_mirror
 test_case '--mirror-only, a lying mirror' mirror_only_from_a_liar

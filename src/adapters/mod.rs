@@ -7,6 +7,7 @@ pub mod file_cache;
 pub mod geoip;
 pub mod hosts;
 pub mod list_file;
+pub mod litter;
 pub mod odb;
 pub mod os;
 pub mod pktio;

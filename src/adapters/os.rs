@@ -1,12 +1,18 @@
-//! What depends on the operating system: signals, process groups, poll. Nothing else in the crate does.
+//! What depends on the operating system: signals, process groups, the terminal, poll. Nothing else in the crate does.
 //!
-//! Written for Linux and other Unix systems; a port to Windows replaces this file.
+//! Written for Linux and other Unix systems; a port to Windows replaces this file and those in `os/`.
+
+mod job;
+pub mod terminal;
+
+pub use job::{Ended, INTERRUPT, Steering, end_by};
 
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -32,6 +38,11 @@ pub fn terminate(id: u32) {
     if let Some(pid) = pid(id) {
         let _ = kill_process(pid, Signal::TERM);
     }
+}
+
+/// Has `command` see `name` as the name of its program.
+pub fn name(command: &mut Command, name: &std::ffi::OsStr) {
+    command.arg0(name);
 }
 
 /// Puts `command` in the place of this process. Returns only where that fails.
@@ -83,6 +94,13 @@ impl Read for PatientStdin {
 pub fn kill(id: u32) {
     if let Some(pid) = pid(id) {
         let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+/// Sends a signal, by its number, to a process.
+fn send(id: u32, signal: i32) {
+    if let (Some(pid), Some(signal)) = (pid(id), Signal::from_named_raw(signal)) {
+        let _ = kill_process(pid, signal);
     }
 }
 
@@ -139,6 +157,20 @@ pub fn file_stamp(path: &std::path::Path) -> Option<FileStamp> {
     })
 }
 
+/// Returns the files that processes of this user have open; `None` where the system does not tell (proc(5)).
+pub fn open_files() -> Option<std::collections::HashSet<std::path::PathBuf>> {
+    std::fs::read_link("/proc/self/fd/0").ok()?;
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let files = processes.filter_map(|process| std::fs::read_dir(process.path().join("fd")).ok());
+    Some(files.flatten().flatten().filter_map(|file| std::fs::read_link(file.path()).ok()).collect())
+}
+
+/// Returns whether a file is this user's.
+pub fn is_mine(file: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::symlink_metadata(file).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw())
+}
+
 /// Waits until nobody holds the reading end of the pipe `writer` any more; at most `limit`. Returns whether that is so.
 ///
 /// Source: poll(2), POLLERR: "also set for a file descriptor referring to the write end of a pipe when the read end
@@ -170,13 +202,38 @@ pub fn end_on_broken_pipe() {
     }
 }
 
-/// Returns a flag that SIGINT sets from now on, instead of ending this process.
-pub fn on_interrupt() -> std::sync::Arc<std::sync::atomic::AtomicBool> {
-    let flag = std::sync::Arc::default();
-    if let Err(err) = signal_hook::flag::register(signal_hook::consts::SIGINT, std::sync::Arc::clone(&flag)) {
-        tracing::debug!(%err, "cannot watch SIGINT");
+/// Ends this process, once nobody holds the reading end of a pipe any more, as long as it is kept.
+pub struct NoReaderNoWork(std::sync::Arc<AtomicBool>);
+
+impl NoReaderNoWork {
+    /// Has the process end, with all undone that is to be undone, `grace` after the reader of `writer` has gone.
+    pub fn watch(writer: &impl AsFd, grace: Duration) -> Self {
+        let over = std::sync::Arc::new(AtomicBool::new(false));
+        if let Ok(writer) = writer.as_fd().try_clone_to_owned() {
+            let over = std::sync::Arc::clone(&over);
+            std::thread::spawn(move || {
+                let mut gone = None;
+                while !over.load(Relaxed) {
+                    if gone.is_none() && wait_reader_gone(&writer, Duration::from_millis(200)) {
+                        gone = Some(Instant::now());
+                    }
+                    if gone.is_some_and(|since| since.elapsed() > grace) {
+                        end(1);
+                    }
+                    if gone.is_some() {
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                }
+            });
+        }
+        NoReaderNoWork(over)
     }
-    flag
+}
+
+impl Drop for NoReaderNoWork {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 type Cleanup = Box<dyn Fn() + Send>;
@@ -184,6 +241,18 @@ static CLEANUPS: Mutex<Vec<(u64, Cleanup)>> = Mutex::new(Vec::new());
 
 /// Something that is undone when a signal ends the process. Dropping it calls the undoing off.
 pub struct OnSignal(u64);
+
+/// Undoes all that is to be undone, and ends the process with `code`.
+pub fn end(code: i32) -> ! {
+    undo();
+    std::process::exit(code)
+}
+
+fn undo() {
+    if let Ok(cleanups) = CLEANUPS.lock() {
+        cleanups.iter().rev().for_each(|(_, cleanup)| cleanup());
+    }
+}
 
 impl OnSignal {
     /// Has `cleanup` run when SIGINT, SIGTERM or SIGHUP ends the process.
@@ -212,9 +281,7 @@ fn watch_signals() {
     let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            if let Ok(cleanups) = CLEANUPS.lock() {
-                cleanups.iter().rev().for_each(|(_, cleanup)| cleanup());
-            }
+            undo();
             let _ = signal_hook::low_level::emulate_default_handler(signal);
         }
     });

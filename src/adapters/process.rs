@@ -5,6 +5,7 @@
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
+use super::os::{self, Ended, Steering, terminal};
 use crate::values::{Error, Kind, Result};
 
 /// The environment variables that belong to one repository (`git rev-parse --local-env-vars`, git 2.47): a process
@@ -130,7 +131,40 @@ pub fn fed(command: &mut Command, input: &mut dyn Read) -> Result<()> {
 pub fn foreground(command: &mut Command) -> Result<i32> {
     let line = shown(command);
     let status = command.status().map_err(Error::doing(Kind::Local, format!("cannot run `{line}`")))?;
-    Ok(super::os::exit_code(status))
+    Ok(os::exit_code(status))
+}
+
+/// Runs `command` on the caller's own stdin, stdout and stderr. Each signal that comes is told to `tell`, and passed on.
+///
+/// # Errors
+/// [`Kind::Local`] where it cannot be started.
+pub fn steered(command: &mut Command, steering: &mut Steering, tell: impl FnMut(i32)) -> Result<Ended> {
+    let line = shown(command);
+    let mut child = command.spawn().map_err(Error::doing(Kind::Local, format!("cannot run `{line}`")))?;
+    steering.wait(&mut child, tell).map_err(Error::doing(Kind::Local, format!("cannot wait for `{line}`")))
+}
+
+/// Runs `command` on the caller's own stdin, stdout and stderr, and as the one that has the terminal.
+///
+/// # Errors
+/// [`Kind::Local`] where it cannot be started.
+pub fn in_front(command: &mut Command) -> Result<Ended> {
+    let doing = || Error::doing(Kind::Local, "cannot work at the terminal");
+    let mut front = terminal::Front::new().map_err(doing())?;
+    os::own_group(command);
+    let child = command.spawn().map_err(doing())?;
+    front.wait(&child).map_err(doing())
+}
+
+/// Returns this program with the name under which it was started, and no arguments.
+///
+/// # Errors
+/// [`Kind::Local`] where its file cannot be found.
+pub fn this_program() -> Result<Command> {
+    let file = std::env::current_exe().map_err(Error::doing(Kind::Local, "cannot find this program"))?;
+    let mut command = Command::new(file);
+    os::name(&mut command, &std::env::args_os().next().unwrap_or_default());
+    Ok(command)
 }
 
 fn read_all(from: Option<impl Read>) -> Vec<u8> {

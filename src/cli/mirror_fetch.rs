@@ -2,6 +2,7 @@
 
 use clap::Parser;
 
+use crate::adapters::os::{self, Ended};
 use crate::usecases::mirror_fetch::{self, Order};
 
 /// Fetch from a near mirror first; canonical verifies, completes, and names the refs
@@ -51,7 +52,11 @@ pub fn main() -> i32 {
         fetch,
     };
     let report = super::stderr::Stderr::default();
-    mirror_fetch::run(&order, &report).unwrap_or_else(|err| super::fail(&err))
+    match mirror_fetch::run(&order, &report) {
+        Ok(Ended::Exit(code)) => code,
+        Ok(Ended::Signal(signal)) => os::end_by(signal),
+        Err(err) => super::fail(&err),
+    }
 }
 
 /// Returns our own arguments, and git's.

@@ -1,23 +1,23 @@
 //! `git mirror-fetch`: `git fetch` with the helper, mirrors first, and the clean-up walk afterwards.
 
 use std::ffi::OsString;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 
 use crate::adapters::channel::Family;
 use crate::adapters::config::{self, Config};
+use crate::adapters::litter::Litter;
+use crate::adapters::os::Ended;
+use crate::adapters::os::terminal::{self, Place};
 use crate::adapters::repo::Repo;
-use crate::adapters::run::{self, Said};
-use crate::adapters::{os, process, refspec};
+use crate::adapters::run::{self, Part};
+use crate::adapters::{process, refspec};
 use crate::usecases::manage::{default_remote, remote_url};
 use crate::usecases::publishing;
 use crate::usecases::seeding::Seeder;
+use crate::usecases::steps::Steps;
+use crate::values::url::redact;
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
-
-/// Two interrupts within this time end the run, whatever is going on.
-const DOUBLE: Duration = Duration::from_secs(1);
 
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +34,12 @@ pub struct Order {
     pub from_ref: bool,
     /// Everything else: `git fetch`'s own.
     pub fetch: Vec<String>,
+}
+
+impl Order {
+    fn has(&self, options: &[&str]) -> bool {
+        self.fetch.iter().any(|argument| options.contains(&argument.as_str()))
+    }
 }
 
 /// The options of git-fetch(1) (2.47) whose value may be the next argument.
@@ -54,78 +60,101 @@ const WITH_VALUE: [&str; 14] = [
     "--recurse-submodules-default",
 ];
 
-/// Carries the order out; returns the exit code: git's own.
+/// Carries the order out; returns how it ended: as `git fetch` did.
 ///
 /// # Errors
 /// [`Kind::Usage`] and [`Kind::Config`] for what cannot be understood, [`Kind::Local`] where git cannot be started.
-pub fn run(order: &Order, report: &dyn Report) -> Result<i32> {
-    if Repo::discover().is_none() {
-        return process::foreground(process::git(["fetch"]).args(&order.fetch)); // git says what is wrong
+pub fn run(order: &Order, report: &dyn Report) -> Result<Ended> {
+    let part = Part::of_this_process();
+    let place = if run::is_inside() { Place::Elsewhere } else { terminal::place() };
+    if part.is_none() && place == Place::Among {
+        let mut again = process::this_program()?;
+        return process::in_front(again.args(std::env::args_os().skip(1)).env(run::ENV_PART, Part::Front.word()));
     }
+    let borrowed = if part == Some(Part::Front) { terminal::borrow() } else { None };
+    if Repo::discover().is_none() {
+        return process::foreground(process::git(["fetch"]).args(&order.fetch)).map(Ended::Exit); // git says what is wrong
+    }
+    report.event(Event::Settings {
+        verbosity: i32::from(!order.has(&["-q", "--quiet"])),
+        progress: order.has(&["--progress"]),
+    });
     // Both for this process and for those that it starts.
     let env = environment(order);
     let config = Config::load()?.with_run(&order.mirror_urls, &order.prefer);
     let remotes = remotes(&config, &order.fetch);
-    if order.mirror_only || order.seed {
-        let quiet = order.fetch.iter().any(|a| a == "-q" || a == "--quiet");
-        let progress = order.fetch.iter().any(|a| a == "--progress");
-        report.event(Event::Settings { verbosity: i32::from(!quiet), progress });
-        let mut filled = Ok(());
-        for remote in &remotes {
-            if let Err(err) = fill(&config, remote, report) {
-                filled = Err(err);
-            }
-        }
-        if order.mirror_only {
-            return filled.map(|()| 0);
-        }
-        if let Err(err) = filled {
-            report.event(Event::Warning(err.message));
-        }
+    if part == Some(Part::Fill) {
+        let _run = run::join();
+        return fill_all(order, &config, &remotes, report);
     }
-    let enabling = enabling(&config, &remotes);
-    let (code, said) = fetch(order, &env, &enabling, report)?;
-    let Some(repo) = Repo::discover() else { return Ok(code) };
-    if code == 0
-        && let Err(err) = repo.mirror_refs().and_then(|refs| repo.tidy(&refs, &[]))
-    {
-        tracing::debug!(%err, "cannot tidy refs/mirror");
-    }
-    for remote in &said.unreached {
-        if let Err(err) = fill(&config, remote, report) {
-            report.event(Event::Warning(err.message));
-        }
-        let url = crate::values::url::redact(&remote_url(&config, remote).unwrap_or_else(|_| remote.clone()));
-        report.event(Event::Warning(format!("canonical {url} could not be reached; your refs stay as they are")));
-    }
-    Ok(code)
+    let steps = Steps::new(borrowed.is_some() || place == Place::Leading, report)?;
+    Run { order, env, config, steps, report }.fetch(&remotes)
 }
 
-/// Runs `git fetch`; where Ctrl-C ends it while a mirror is being asked, once more without that mirror.
-fn fetch(
-    order: &Order,
-    env: &[(&'static str, String)],
-    enabling: &[(String, OsString)],
-    report: &dyn Report,
-) -> Result<(i32, Said)> {
-    let interrupted = os::on_interrupt();
-    let mut skipped: Vec<String> = Vec::new();
-    loop {
-        let file = tempfile::NamedTempFile::new().map_err(Error::doing(Kind::Local, "cannot make a temporary file"))?;
-        let mut git = process::git(["fetch"]);
-        git.args(&order.fetch).envs(env.iter().cloned()).envs(enabling.iter().cloned());
-        git.env(run::ENV_RUN, file.path()).env(run::ENV_SKIP, skipped.join("\n"));
-        let began = Instant::now();
-        let code = process::foreground(&mut git)?;
-        let said = Said::parse(&std::fs::read_to_string(file.path()).unwrap_or_default());
-        match said.asking {
-            // A second one right after the first means it.
-            Some(mirror) if interrupted.swap(false, Relaxed) && (skipped.is_empty() || began.elapsed() > DOUBLE) => {
-                report.event(Event::Left { mirror: mirror.clone(), reason: "interrupted; once more to stop".into() });
-                skipped.push(mirror);
+/// A run under way.
+struct Run<'a> {
+    order: &'a Order,
+    env: Vec<(&'static str, String)>,
+    config: Config,
+    steps: Steps<'a>,
+    report: &'a dyn Report,
+}
+
+impl Run<'_> {
+    fn fetch(&mut self, remotes: &[String]) -> Result<Ended> {
+        if self.order.mirror_only || self.order.seed {
+            let mut worst = Ended::Exit(0);
+            for remote in remotes {
+                match self.fill(remote, self.order.mirror_only)? {
+                    Ended::Exit(0) => {}
+                    Ended::Exit(code) => worst = Ended::Exit(code),
+                    signal => return Ok(signal),
+                }
             }
-            _ => return Ok((code, said)),
+            if self.order.mirror_only {
+                return Ok(self.steps.told().unwrap_or(worst));
+            }
         }
+        let enabling = enabling(&self.config, remotes);
+        let litter = Repo::discover().as_ref().map(Litter::before);
+        let (ended, said) = self.steps.run(|| {
+            let mut git = process::git(["fetch"]);
+            git.args(&self.order.fetch).envs(self.env.iter().cloned()).envs(enabling.iter().cloned());
+            git.env_remove(run::ENV_PART);
+            Ok(git)
+        })?;
+        if self.steps.interrupted() || matches!(ended, Ended::Signal(_)) {
+            litter.inspect(Litter::sweep);
+        }
+        let Ended::Exit(code) = ended else { return Ok(ended) };
+        if code == 0
+            && let Some(repo) = Repo::discover()
+            && let Err(err) = repo.mirror_refs().and_then(|refs| repo.tidy(&refs, &[]))
+        {
+            tracing::debug!(%err, "cannot tidy refs/mirror");
+        }
+        for remote in &said.unreached {
+            if let signal @ Ended::Signal(_) = self.fill(remote, false)? {
+                return Ok(signal);
+            }
+            let url = redact(&remote_url(&self.config, remote).unwrap_or_else(|_| remote.clone()));
+            let text = format!("canonical {url} could not be reached; your refs stay as they are");
+            self.report.event(Event::Warning(text));
+        }
+        Ok(self.steps.told().unwrap_or(ended))
+    }
+
+    /// Fills `refs/mirror/<host>/*` for one remote. Where that fails, it has been said: as an error if it is `needed`.
+    fn fill(&mut self, remote: &str, needed: bool) -> Result<Ended> {
+        let order = self.order;
+        let (ended, _) = self.steps.run(|| {
+            let mut fill = process::this_program()?;
+            fill.arg(if needed { "--mirror-only" } else { "--seed" });
+            fill.args(order.fetch.iter().filter(|a| ["-q", "--quiet", "--progress"].contains(&a.as_str())));
+            fill.args(["--", remote]).envs(self.env.iter().cloned()).env(run::ENV_PART, Part::Fill.word());
+            Ok(fill)
+        })?;
+        Ok(ended)
     }
 }
 
@@ -205,6 +234,18 @@ fn enabling(config: &Config, remotes: &[String]) -> Vec<(String, OsString)> {
         env.push(("GIT_CONFIG_COUNT".to_owned(), (before + entries.len()).to_string().into()));
     }
     env
+}
+
+/// Fills `refs/mirror/<host>/*` for these remotes. Without `--mirror-only`, a failure is no more than a warning.
+fn fill_all(order: &Order, config: &Config, remotes: &[String], report: &dyn Report) -> Result<Ended> {
+    for remote in remotes {
+        match fill(config, remote, report) {
+            Err(err) if order.mirror_only => return Err(err),
+            Err(err) => report.event(Event::Warning(err.message)),
+            Ok(()) => {}
+        }
+    }
+    Ok(Ended::Exit(0))
 }
 
 /// Fills `refs/mirror/<host>/*` from the first mirror of `remote` that gives what its fetch refspecs name.

@@ -15,4 +15,5 @@ pub mod seeding;
 pub mod serve;
 pub mod served;
 pub mod standing;
+pub mod steps;
 pub mod upload_pack;

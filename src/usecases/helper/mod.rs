@@ -19,7 +19,7 @@ use crate::adapters::config::Config;
 use crate::adapters::odb::Odb;
 use crate::adapters::pktio::{self, PktReader};
 use crate::adapters::repo::Repo;
-use crate::adapters::{config, os};
+use crate::adapters::{config, os, run};
 use crate::decide::cost::Work;
 use crate::usecases::choosing::{Chooser, Decision};
 use crate::usecases::learning::Open;
@@ -31,6 +31,9 @@ use crate::wire::Advert;
 
 /// How long to wait for git to be done with canonical's pack before the clean-up. It is over at once when git is.
 const GIT_IS_DONE: Duration = Duration::from_secs(3600);
+
+/// How long to go on without git: it may close both of its ends, one after the other.
+const GIT_IS_DEAD: Duration = Duration::from_secs(1);
 
 /// How git started the helper.
 pub struct Invocation {
@@ -70,6 +73,7 @@ pub fn run(
     report: &dyn Report,
 ) -> Result<i32> {
     let began = Instant::now();
+    let _run = run::join();
     let config = Config::load()?;
     let url = GitUrl::parse(&whole_url(&config, &invocation))?;
     if !config.protocol_allowed(&url.scheme) {
@@ -216,6 +220,8 @@ impl<O: Write + AsFd> Helper<'_, O> {
         }
         pktio::write(&mut self.git_out, &packets, "git")?;
         let mut writer = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
+        // A git that is killed tells nobody.
+        let with_git = os::NoReaderNoWork::watch(&self.git_out, GIT_IS_DEAD);
         let (config, remote, url, inside) = (&self.config, &self.remote, &self.url, self.repo.is_some());
         let (report, family) = (self.report, self.family);
         let early = Cell::new(None);
@@ -243,7 +249,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             },
         )?;
         drop(early);
-        drop(writer);
+        drop((with_git, writer));
         let code = channel.finish();
         if seen.seeded.is_some() {
             self.repo = Repo::discover();

@@ -6,7 +6,7 @@ use super::one::Refusal;
 use super::{Seeder, Wanted};
 use crate::adapters::odb::Odb;
 use crate::adapters::seed::quarantine::{self};
-use crate::adapters::{refspec, state};
+use crate::adapters::{refspec, run, state};
 use crate::decide::cost::Work;
 use crate::decide::plan::Manner;
 use crate::usecases::choosing::Decision;
@@ -22,6 +22,9 @@ impl Seeder<'_> {
     pub fn fill(&self, sources: &[&str], haves: &[ObjectId]) -> Result<(String, RefSpace, usize)> {
         let chooser = self.chooser();
         let Decision { known, choice, .. } = chooser.decide(Work::default(), true);
+        if choice.order.is_empty() && run::skips_any() {
+            return Err(Error::new(Kind::Channel, format!("no other mirror of '{}' is known", self.remote)));
+        }
         if choice.order.is_empty() {
             let because = choice.excluded.first().map(|place| format!(": {}", place.reason)).unwrap_or_default();
             let text = format!("no mirror of '{}' is known that may be used{because}", self.remote);
@@ -33,7 +36,9 @@ impl Seeder<'_> {
             let (mirror, space) = (known[place.at].mirror.clone(), known[place.at].space.clone());
             let who = mirror.url.shown_host();
             self.report.event(Event::Asking { mirror: who.clone() });
+            run::note(&format!("asking {}", space.name()));
             let refs = self.fill_from(&mirror, &space, sources, haves);
+            run::note("idle");
             self.report.event(Event::ProgressEnd);
             match refs {
                 Ok(refs) => {
