@@ -35,6 +35,7 @@ real() {
 	line_alone "$1-line" "$1"
 	local repo=$lab/srv/$1-line.git commits n
 	commits=$(wc -l <"$lab/states/$1-line.line")
+	[ "$commits" -ge 200 ] || { echo "$2: its HEAD has $commits commits; percentages of it take 200" >&2; return 1; }
 	for n in 1 2 3 4 5 6 7 8 9; do
 		git -C "$repo" update-ref "refs/heads/b/$n" "$(line "$1-line" $((commits * (n + 4) / 14)))"
 	done
