@@ -5,6 +5,7 @@
 
 mod fill;
 mod one;
+mod salvage;
 
 use std::collections::{HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -127,6 +128,7 @@ impl Seeder<'_> {
         let missing: HashSet<ObjectId> = left.iter().copied().collect();
         let mut tips: Vec<ObjectId> = wanted.wants.iter().filter(|id| !missing.contains(*id)).copied().collect();
         let mut tried = HashSet::new();
+        let mut saved = None; // of a transfer that broke off
         let mut mirrors = VecDeque::from(mirrors);
         while !left.is_empty() {
             let Some((mirror, space)) = mirrors.pop_front() else {
@@ -143,7 +145,7 @@ impl Seeder<'_> {
             run::note(&format!("asking {}", space.name()));
             let still = Wanted { wants: &left, ..*wanted };
             // What a mirror sends may find a fault in a library; that must not end the fetch.
-            let asked = AssertUnwindSafe(|| self.ask(&mirror, &space, &still, Manner::Usual));
+            let asked = AssertUnwindSafe(|| self.ask(&mirror, &space, &still, &mut saved));
             let gift = std::panic::catch_unwind(asked)
                 .unwrap_or_else(|_| Err(Error::new(Kind::Protocol, "what it sent could not be handled")));
             run::note("idle");
@@ -151,6 +153,7 @@ impl Seeder<'_> {
             match gift {
                 Ok(gift) => {
                     state::note(self.repo, &space, "ok", gift.bytes);
+                    seeded.from.extend(gift.before);
                     seeded.from.push((who, gift.bytes));
                     let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
                     left.retain(|id| !proved.contains(id));
