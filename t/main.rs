@@ -47,6 +47,7 @@ scripts! {
     t3105_manage => "t3105-manage.sh",
     t3106_everywhere => "t3106-everywhere.sh",
     t3107_many_refs => "t3107-many-refs.sh",
+    t3400_salvage => "t3400-salvage.sh",
     t4000_kill => "t4000-kill.sh",
     t5000_path => "t5000-path.sh",
     t5001_ssh_entry => "t5001-ssh-entry.sh",

@@ -38,8 +38,9 @@ impl Partial {
         let header = pack::data::header::encode(pack::data::Version::V2, self.objects);
         let mut file = File::open(&self.file).map_err(|err| failed(err.to_string()))?;
         file.seek(SeekFrom::Start(header.len() as u64)).map_err(|err| failed(err.to_string()))?;
-        let mut whole = header.chain(BufReader::new(file));
-        // With a store to look into, gix writes the pack anew, with the number of objects that there are.
+        // With a store to look into, gix writes the pack anew, and its checksum, for which it reads one.
+        let checksum = hash.null();
+        let mut whole = header.chain(BufReader::new(file)).chain(checksum.as_slice());
         let outcome = pack::Bundle::write_to_directory(
             &mut whole,
             Some(&quarantine.packs()),
@@ -48,7 +49,7 @@ impl Partial {
             Some(odb.0.clone()),
             hash,
             pack::bundle::write::Options {
-                iteration_mode: pack::data::input::Mode::Restore,
+                iteration_mode: pack::data::input::Mode::AsIs,
                 alloc_limit_bytes: Some(super::pack::ALLOC_LIMIT),
                 ..Default::default()
             },

@@ -18,7 +18,6 @@ use crate::adapters::odb::Odb;
 use crate::adapters::repo::Repo;
 use crate::adapters::seed::quarantine::{self};
 use crate::adapters::{run, state};
-use crate::decide::plan::Manner;
 use crate::decide::selector;
 use crate::usecases::learning::Learner;
 use crate::values::{Error, Event, GitUrl, Kind, Listed, Mirror, RefSpace, Report, Result};
@@ -57,6 +56,18 @@ pub struct Seeded {
     pub tags: Vec<ObjectId>,
     /// Who gave how many bytes.
     pub from: Vec<(String, u64)>,
+    /// Bytes that canonical gave to complete what a mirror broke off.
+    pub from_canonical: u64,
+}
+
+impl Seeded {
+    fn take(&mut self, gift: one::Gift, left: &mut Vec<ObjectId>, tips: &mut Vec<ObjectId>) {
+        let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
+        left.retain(|id| !proved.contains(id));
+        tips.extend(gift.tips);
+        self.tags.extend(gift.tags_left);
+        self.from.extend(gift.before);
+    }
 }
 
 /// Seeds one repository for one remote.
@@ -153,14 +164,19 @@ impl Seeder<'_> {
             match gift {
                 Ok(gift) => {
                     state::note(self.repo, &space, "ok", gift.bytes);
-                    seeded.from.extend(gift.before);
-                    seeded.from.push((who, gift.bytes));
-                    let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
-                    left.retain(|id| !proved.contains(id));
-                    tips.extend(gift.tips);
-                    seeded.tags.extend(gift.tags_left);
+                    let bytes = gift.bytes;
+                    seeded.take(gift, &mut left, &mut tips);
+                    seeded.from.push((who, bytes));
                 }
                 Err(err) => self.leave(who, &space, err),
+            }
+        }
+        if let Some(saved) = saved.filter(|_| !left.is_empty()) {
+            let still = Wanted { wants: &left, ..*wanted };
+            let asked = AssertUnwindSafe(|| self.complete_by_canonical(&still, saved));
+            if let Some(gift) = std::panic::catch_unwind(asked).unwrap_or_default() {
+                seeded.from_canonical = gift.bytes;
+                seeded.take(gift, &mut left, &mut tips);
             }
         }
         let odb = Odb::open(self.repo)?;

@@ -321,7 +321,7 @@ impl Seeder<'_> {
         })
     }
 
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         let seconds = |key: &str, default: Duration| self.config.number(key).map_or(default, Duration::from_secs);
         let default = Limits::default();
         Limits {

@@ -18,7 +18,7 @@ use crate::adapters::seed::{Links, Partial, Session};
 use crate::adapters::watch::Watch;
 use crate::decide::plan::{self, Manner};
 use crate::usecases::learning;
-use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
+use crate::values::{Error, Event, Kind, RefSpace, Result};
 use crate::wire::RefList;
 
 /// Most objects that are wanted by id in one request: each costs 50 bytes. They are not split up, as a server finds
@@ -28,6 +28,9 @@ const MOST_BY_ID: usize = 150_000;
 const MOST_ROUNDS: usize = 100;
 /// A mirror is asked again while each time it gives at least this part of the objects that there were to be.
 const LEAST_PART: u64 = 50;
+/// From a server that does not take `filter`, trees come with all that they lead to: most of it comes a second time, if
+/// not at least this part of the objects is here.
+const LEAST_SHARE: u64 = 4;
 /// Canonical is asked on a connection of its own, which may mean another log-in: for so many bytes of mirrors' at least.
 const WORTH_A_CONNECTION: u64 = 1 << 20;
 
@@ -126,6 +129,34 @@ impl Salvage {
 }
 
 impl Seeder<'_> {
+    /// Has canonical give what is missing in `salvage`. Returns `None` where that is not worth it or does not succeed:
+    /// then canonical sends everything, as git asks for it.
+    pub(super) fn complete_by_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Option<Gift> {
+        let named: HashSet<&ObjectId> = wanted.canonical.refs.iter().map(|r| &r.oid).collect();
+        let bytes: u64 = salvage.from.iter().map(|(_, bytes)| bytes).sum();
+        if bytes < WORTH_A_CONNECTION || !salvage.request.wants.iter().all(|id| named.contains(id)) {
+            return None;
+        }
+        let who = self.url.shown_host();
+        self.report.event(Event::Detail(format!("mirror: asking {who} for what mirrors broke off")));
+        let gift = self.ask_canonical(wanted, salvage);
+        self.report.event(Event::ProgressEnd);
+        gift.inspect_err(|err| tracing::debug!(%err, "canonical does not complete what is kept")).ok()
+    }
+
+    fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
+        let Self { config, remote, url, family, report, .. } = *self;
+        let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
+        let mut channel = learning::open_canonical(remote, url, config, family, report)?.ok_or_else(no_use)?;
+        let watch = Watch::over(&mut channel, self.limits());
+        let mut session = Session::open(channel, &url.shown_host(), self.repo.hash)?;
+        match self.complete(&mut session, &watch, wanted, wanted.canonical, salvage, &mut None) {
+            Ok(gift) => Ok(gift),
+            Err(Refusal::Final(err)) => Err(err),
+            Err(Refusal::Again(_)) => Err(no_use()),
+        }
+    }
+
     /// Fetches what is missing in `salvage`, proves, and takes over. What breaks off in its turn is kept in `saved`.
     pub(super) fn complete(
         &self,
@@ -171,12 +202,14 @@ impl Seeder<'_> {
             salvage.index(&odb, self.repo.hash)?;
             let (blobs, others) = salvage.missing(&odb);
             tracing::debug!(blobs = blobs.len(), others = others.len(), here = salvage.objects, "what is missing");
-            if blobs.len() + others.len() > MOST_BY_ID {
+            let filter = session.takes_filter();
+            let little = !filter && !others.is_empty() && salvage.objects.saturating_mul(LEAST_SHARE) < salvage.total;
+            if little || blobs.len() + others.len() > MOST_BY_ID {
                 return Err(Error::new(Kind::Nothing, "too much is missing"));
             }
             // Trees lead to what is here already, so that the server is told to leave that out, where it can be; files
             // last, together, for the sake of deltas among them.
-            let exactly = session.takes_filter() && !others.is_empty();
+            let exactly = filter && !others.is_empty();
             let wants = if exactly { others } else { [others, blobs].concat() };
             if wants.is_empty() {
                 return Ok(salvage.is_closed());
