@@ -109,12 +109,13 @@ impl Pack {
 
     /// Decodes all commits, trees and tags, and returns whether all their links hold.
     fn follow(mut self, lookup: &Lookup) -> gix::Result<bool> {
-        let all = std::mem::take(&mut self.entries).into_iter().zip(std::mem::take(&mut self.kinds));
-        let offsets: Vec<data::Offset> =
-            all.filter(|(_, kind)| *kind != Kind::Blob).map(|((offset, _), _)| offset).collect();
-        if offsets.is_empty() {
+        if self.kinds.iter().all(|kind| *kind == Kind::Blob) {
             return Ok(true);
         }
+        let all = std::mem::take(&mut self.entries).into_iter().zip(std::mem::take(&mut self.kinds));
+        // gix 0.90 reads the first of these from where the pack's first object is: that must be in, whatever it is.
+        let needed = all.enumerate().filter(|(at, (_, kind))| *at == 0 || *kind != Kind::Blob);
+        let offsets: Vec<data::Offset> = needed.map(|(_, ((offset, _), _))| offset).collect();
         let (hash, index) = (self.hash, &self.index);
         let tree = Tree::from_offsets_in_pack(
             &self.path,

@@ -144,3 +144,148 @@ impl Drop for Kept<'_> {
         self.name.iter().for_each(|name| drop(std::fs::remove_file(name)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Indexing, Links, NEVER};
+    use super::*;
+    use crate::adapters::process;
+    use crate::adapters::repo::Repo;
+    use gix::ObjectId;
+
+    /// Ends in an error, as a connection that breaks does.
+    struct Broken<'a>(&'a [u8]);
+
+    impl Read for Broken<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.read(buf)? {
+                0 if !buf.is_empty() => Err(std::io::ErrorKind::UnexpectedEof.into()),
+                n => Ok(n),
+            }
+        }
+    }
+
+    /// A repository with random history: branches that fork and merge, folders, files that change.
+    struct World {
+        dir: tempfile::TempDir,
+        repo: Repo,
+    }
+
+    impl World {
+        fn new(seed: u64) -> Self {
+            let dir = tempfile::tempdir().expect("a folder");
+            let objects = dir.path().join("objects");
+            let world =
+                World { repo: Repo { common_dir: dir.path().into(), objects, hash: gix::hash::Kind::Sha1 }, dir };
+            world.git(&["init", "-q", "--bare"], b"");
+            let mut state = seed;
+            let mut random = |below: u64| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) % below
+            };
+            let mut stream = String::new();
+            for n in 1..=60_u64 {
+                stream += &format!("commit refs/heads/b{}\nmark :{n}\ncommitter C <c> {n} +0000\ndata 2\nx\n", n % 3);
+                if n > 1 {
+                    stream += &format!("from :{}\n", 1 + random(n - 1));
+                }
+                if n > 9 && random(4) == 0 {
+                    stream += &format!("merge :{}\n", 1 + random(n - 1));
+                }
+                let text: String = (0..40).map(|line| format!("{line} {}\n", random(1 << 30))).collect();
+                let path = format!("d{}/e{}/f{}", random(3), random(3), random(3));
+                stream += &format!("M 100644 inline {path}\ndata {}\n{text}\n", text.len());
+            }
+            world.git(&["fast-import", "--quiet", "--force"], stream.as_bytes());
+            world
+        }
+
+        fn git(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
+            let mut command = process::git(args.iter().copied());
+            command.env("GIT_DIR", self.dir.path());
+            process::output(&mut command, input).expect("git")
+        }
+
+        fn indexing<'a>(&'a self, quarantine: &'a Quarantine) -> Indexing<'a> {
+            Indexing {
+                repo: &self.repo,
+                quarantine,
+                numbers: Default::default(),
+                strict: None,
+                partial: Default::default(),
+            }
+        }
+    }
+
+    fn empty() -> World {
+        let world = World::new(0);
+        let _ = std::fs::remove_dir_all(&world.repo.objects);
+        std::fs::create_dir_all(world.repo.objects.join("pack")).expect("a folder");
+        world
+    }
+
+    #[test]
+    fn what_came_and_what_is_missing_are_the_whole() {
+        for seed in 1..4 {
+            let world = World::new(seed);
+            let pack = world.git(&["pack-objects", "--all", "--stdout", "-q", "--delta-base-offset"], b"");
+            let total = u32::from_be_bytes([pack[8], pack[9], pack[10], pack[11]]);
+            let tips = world.git(&["for-each-ref", "--format=%(objectname)"], b"");
+            let tips: Vec<ObjectId> =
+                tips.split(|b| *b == b'\n').filter_map(|hex| ObjectId::from_hex(hex).ok()).collect();
+            let client = empty();
+            for tenth in 1..10 {
+                let quarantine = Quarantine::create(&client.repo).expect("a quarantine");
+                let odb = Odb::at(quarantine.path(), client.repo.hash).expect("a store");
+                let indexing = client.indexing(&quarantine);
+                let cut = &pack[..pack.len() * tenth / 10];
+                indexing.run(&mut BufReader::new(Broken(cut)), None, &NEVER).expect_err("it was cut");
+                let partial = indexing.partial.take().expect("something came");
+                assert!(partial.cut && partial.objects < total && partial.total == total);
+                let came = partial.objects;
+                let index = partial.restore(&quarantine, &odb, client.repo.hash).expect("a pack");
+                let mut links = Links::new(client.repo.hash);
+                links.add(&index).expect("objects");
+                let mut count = came;
+                loop {
+                    let tips = tips.iter().filter(|id| !links.holds(id));
+                    let missing: std::collections::BTreeSet<ObjectId> =
+                        links.open().map(|(id, _)| id).chain(tips).copied().collect();
+                    if missing.is_empty() {
+                        break;
+                    }
+                    let ids: String = missing.iter().map(|id| format!("{id}\n")).collect();
+                    let rest = world.git(&["pack-objects", "--stdout", "-q", "--delta-base-offset"], ids.as_bytes());
+                    let before = quarantine.indexes().expect("a folder");
+                    let indexing = client.indexing(&quarantine);
+                    let got = indexing.run(&mut BufReader::new(rest.as_slice()), None, &NEVER).expect("a pack");
+                    count += u32::try_from(got).expect("few");
+                    for index in quarantine.indexes().expect("a folder").iter().filter(|i| !before.contains(i)) {
+                        links.add(index).expect("objects");
+                    }
+                }
+                assert_eq!((count, seed), (total, seed), "each object came once; {tenth} tenths");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_or_whole_pack_is_not_kept() {
+        let world = World::new(7);
+        let pack = world.git(&["pack-objects", "--all", "--stdout", "-q", "--delta-base-offset"], b"");
+        let client = empty();
+        let mut flipped = pack.clone();
+        flipped[pack.len() / 3] ^= 1;
+        for bytes in [flipped, pack] {
+            let quarantine = Quarantine::create(&client.repo).expect("a quarantine");
+            let indexing = client.indexing(&quarantine);
+            let _ = indexing.run(&mut BufReader::new(bytes.as_slice()), None, &NEVER);
+            assert!(indexing.partial.take().is_none());
+            drop(indexing);
+            let left = std::fs::read_dir(quarantine.path()).expect("a folder").flatten();
+            let left: Vec<_> =
+                left.map(|e| e.file_name()).filter(|n| n.to_string_lossy().starts_with(".tmp")).collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+}
