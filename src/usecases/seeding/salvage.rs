@@ -204,15 +204,15 @@ impl Seeder<'_> {
             tracing::debug!(blobs = blobs.len(), others = others.len(), here = salvage.objects, "what is missing");
             let filter = session.takes_filter();
             let little = !filter && !others.is_empty() && salvage.objects.saturating_mul(LEAST_SHARE) < salvage.total;
-            if little || blobs.len() + others.len() > MOST_BY_ID {
-                return Err(Error::new(Kind::Nothing, "too much is missing"));
-            }
             // Trees lead to what is here already, so that the server is told to leave that out, where it can be; files
             // last, together, for the sake of deltas among them.
             let exactly = filter && !others.is_empty();
             let wants = if exactly { others } else { [others, blobs].concat() };
             if wants.is_empty() {
                 return Ok(salvage.is_closed());
+            }
+            if little || wants.len() > MOST_BY_ID {
+                return Err(Error::new(Kind::Nothing, "too much is missing"));
             }
             if wants.iter().all(|id| last.contains(id)) && wants.len() == last.len() {
                 break;
