@@ -62,6 +62,7 @@ scripts! {
     t3201_hangs => "t3201-hangs.sh",
     t3202_resolver => "t3202-resolver.sh",
     t3300_ctrl_c => "t3300-ctrl-c.sh",
+    t3400_salvage => "t3400-salvage.sh",
     t3500_choosing => "t3500-choosing.sh",
     t4000_kill => "t4000-kill.sh",
     t5000_path => "t5000-path.sh",

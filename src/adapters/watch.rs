@@ -16,6 +16,7 @@ struct Shared {
     bytes: AtomicU64,
     /// Since the last mark: the bytes before it, and when the first and the last byte came, in microseconds.
     marked: AtomicU64,
+    opened_us: AtomicU64,
     first_us: AtomicU64,
     latest_us: AtomicU64,
     last_ms: AtomicU64,
@@ -40,6 +41,7 @@ impl Watch {
             bytes: AtomicU64::new(0),
             marked: AtomicU64::new(0),
             first_us: AtomicU64::new(0),
+            opened_us: AtomicU64::new(0),
             latest_us: AtomicU64::new(0),
             last_ms: AtomicU64::new(0),
             paused: AtomicBool::new(false),
@@ -60,6 +62,11 @@ impl Watch {
     /// Returns how many bytes have been read.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Relaxed)
+    }
+
+    /// Returns the time from the start to the first byte.
+    pub fn opened(&self) -> Duration {
+        Duration::from_micros(self.shared.opened_us.load(Relaxed))
     }
 
     /// Begins to measure anew, for [`Watch::moved`].
@@ -153,6 +160,7 @@ impl Read for Tap {
         self.shared.bytes.fetch_add(n as u64, Relaxed);
         self.shared.last_ms.store(self.shared.elapsed_ms(), Relaxed);
         let us = u64::try_from(self.shared.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
+        let _ = self.shared.opened_us.compare_exchange(0, us, Relaxed, Relaxed);
         let _ = self.shared.first_us.compare_exchange(0, us, Relaxed, Relaxed);
         self.shared.latest_us.store(us, Relaxed);
         Ok(n)

@@ -411,29 +411,7 @@ pub fn ask(
     request: &Request,
 ) -> Result<Answer> {
     let none = || Error::new(Kind::Nothing, format!("{} lists no mirrors", url.shown_host()));
-    let program = format!("remote.{remote}.uploadpack");
-    let channel = match url.transport {
-        Transport::Http => {
-            let mut http = HttpHelper::start(remote, url, Role::Canonical, config)?;
-            if !http.connect(Service::UploadPack)? {
-                return Err(none());
-            }
-            http.into_channel(Service::UploadPack)
-        }
-        _ => Channel::open(
-            url,
-            &Opening {
-                role: Role::Canonical,
-                service: Service::UploadPack,
-                program: config.get(&program),
-                version: 2,
-                family,
-                connect_by: None,
-                config,
-                report,
-            },
-        )?,
-    };
+    let channel = open_canonical(remote, url, config, family, report)?.ok_or_else(none)?;
     let Open { mut channel, server, packets } = Open::read(channel, url)?;
     let Some(first) = packets.first() else {
         return Err(Error::new(Kind::Told, "the server hung up"));
@@ -454,6 +432,36 @@ pub fn ask(
     }
     let (_server, list) = read_answer(server)?;
     Ok(Answer { feature, list })
+}
+
+/// Opens a channel to canonical beside the one that git speaks over; `None` where it serves dumb HTTP.
+///
+/// # Errors
+/// Those of the connection.
+pub fn open_canonical(
+    remote: &str,
+    url: &GitUrl,
+    config: &Config,
+    family: Family,
+    report: &dyn Report,
+) -> Result<Option<Channel>> {
+    let program = format!("remote.{remote}.uploadpack");
+    if url.transport == Transport::Http {
+        let mut http = HttpHelper::start(remote, url, Role::Canonical, config)?;
+        let connected = http.connect(Service::UploadPack)?;
+        return Ok(connected.then(|| http.into_channel(Service::UploadPack)));
+    }
+    let opening = Opening {
+        role: Role::Canonical,
+        service: Service::UploadPack,
+        program: config.get(&program),
+        version: 2,
+        family,
+        connect_by: None,
+        config,
+        report,
+    };
+    Channel::open(url, &opening).map(Some)
 }
 
 /// Returns what a v2 advertisement says of mirrors.

@@ -131,6 +131,9 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
                 canonical: &seen.canonical,
             }));
         }
+        if !seen.canonical_asked {
+            seen.from_canonical = seen.seeded.as_ref().map_or(0, |seeded| seeded.from_canonical);
+        }
         let ours = seen.seeded.as_ref().filter(|_| request.plain);
         if ours.is_some_and(|seeded| seeded.complete) {
             let hash = request.wants.first().map_or(gix::hash::Kind::Sha1, |id| id.kind());

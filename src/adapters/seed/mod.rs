@@ -6,6 +6,7 @@ mod closed;
 mod meter;
 mod pack;
 pub mod quarantine;
+mod salvage;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
@@ -21,9 +22,10 @@ use gix::protocol::transport::{Protocol, Service, client};
 use super::channel::Channel;
 use super::odb::Odb;
 use super::watch::Held;
-pub use closed::is_closed;
+pub use closed::{Links, is_closed};
 pub use meter::Numbers;
 pub use pack::{Indexing, strict_option};
+pub use salvage::Partial;
 
 use crate::values::{Error, Kind, Result, url_key};
 use crate::wire::mirror_command::{Decoder, Feature};
@@ -183,11 +185,45 @@ impl Session {
     /// # Errors
     /// [`Kind::Protocol`] where the mirror refuses or breaks off; [`Kind::Proof`] where the pack is damaged.
     pub fn fetch(&mut self, wants: &[ObjectId], haves: &[ObjectId], odb: &Odb, indexing: &Indexing) -> Result<u64> {
-        let mut negotiation = Negotiation::new(wants, haves, odb)?;
+        self.fetch_by(&mut Negotiation::new(wants, haves, odb)?, haves, odb, indexing)
+    }
+
+    /// Returns whether the mirror leaves objects out where it is told so (`uploadpack.allowFilter`).
+    pub fn takes_filter(&self) -> bool {
+        let fetch = self.handshake.capabilities.capability("fetch");
+        fetch.is_some_and(|fetch| fetch.supports("filter").unwrap_or(false))
+    }
+
+    /// Fetches the objects `wants`, of whatever kind, into a quarantine, and what they reach or, `exactly`, nothing more;
+    /// returns how many came. A server of v2 gives any object that it has.
+    ///
+    /// One that is also in another of them may be left out under `exactly`, as git takes it for one of those that are
+    /// only reached (`NOT_USER_GIVEN` in its `list-objects.c`).
+    ///
+    /// # Errors
+    /// As for [`Session::fetch`].
+    pub fn fetch_by_id(
+        &mut self,
+        wants: &[ObjectId],
+        haves: &[ObjectId],
+        exactly: bool,
+        odb: &Odb,
+        indexing: &Indexing,
+    ) -> Result<u64> {
+        self.fetch_by(&mut ById { wants, haves, exactly }, haves, odb, indexing)
+    }
+
+    fn fetch_by(
+        &mut self,
+        negotiation: &mut impl gix::protocol::fetch::Negotiate,
+        haves: &[ObjectId],
+        odb: &Odb,
+        indexing: &Indexing,
+    ) -> Result<u64> {
         let mut outcome: Option<Result<u64>> = None;
         let shallow_file = indexing.repo.common_dir.join("shallow");
         let fetched = gix::protocol::fetch(
-            &mut negotiation,
+            negotiation,
             |reader, _progress, stop| {
                 let thin = (!haves.is_empty()).then(|| odb.0.clone());
                 let got = indexing.run(reader, thin, stop);
@@ -261,6 +297,44 @@ impl gix::protocol::fetch::Negotiate for Negotiation<'_> {
         previous_response: Option<&gix::protocol::fetch::Response>,
     ) -> gix::Result<(negotiate::Round, bool)> {
         negotiate::one_round(&mut *self.negotiator, &mut self.graph, state, arguments, previous_response)
+    }
+}
+
+/// Wants objects by id, in one round.
+struct ById<'a> {
+    wants: &'a [ObjectId],
+    haves: &'a [ObjectId],
+    exactly: bool,
+}
+
+impl gix::protocol::fetch::Negotiate for ById<'_> {
+    fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
+        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
+    }
+
+    fn add_wants(&mut self, arguments: &mut gix::protocol::fetch::Arguments, _known: &[bool]) -> bool {
+        if self.exactly {
+            arguments.filter("tree:0"); // git-rev-list(1)
+        }
+        self.wants.iter().for_each(|want| arguments.want(want));
+        self.haves.iter().for_each(|have| arguments.have(have));
+        !self.wants.is_empty()
+    }
+
+    fn one_round(
+        &mut self,
+        _state: &mut negotiate::one_round::State,
+        _arguments: &mut gix::protocol::fetch::Arguments,
+        _previous_response: Option<&gix::protocol::fetch::Response>,
+    ) -> gix::Result<(negotiate::Round, bool)> {
+        let haves_sent = self.haves.len();
+        let round = negotiate::Round {
+            haves_sent,
+            in_vain: 0,
+            haves_to_send: haves_sent,
+            previous_response_had_at_least_one_in_common: false,
+        };
+        Ok((round, true))
     }
 }
 

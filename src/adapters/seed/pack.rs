@@ -4,6 +4,7 @@
 //! 100 bytes an object in memory and checks no object's syntax, so `git index-pack` does it where there are very many
 //! objects, and where `fetch.fsckObjects` asks for those checks.
 
+use std::cell::RefCell;
 use std::io::{BufRead, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::meter::{Meter, Numbers};
 use super::quarantine::Quarantine;
+use super::salvage::{Kept, Partial};
 use crate::adapters::config::Config;
 use crate::adapters::process;
 use crate::adapters::repo::Repo;
@@ -31,6 +33,8 @@ pub struct Indexing<'a> {
     pub numbers: Arc<Numbers>,
     /// `--strict=…` for `git index-pack`, where objects shall be checked.
     pub strict: Option<String>,
+    /// Takes what came of a pack that broke off.
+    pub partial: RefCell<Option<Partial>>,
 }
 
 impl Indexing<'_> {
@@ -48,6 +52,7 @@ impl Indexing<'_> {
         if self.strict.is_some() || objects >= MANY_OBJECTS {
             return self.by_git(&mut whole).map(|()| u64::from(objects));
         }
+        let mut whole = Kept::new(&mut whole, self.quarantine);
         let options =
             gix::odb::pack::bundle::write::Options { alloc_limit_bytes: Some(ALLOC_LIMIT), ..Default::default() };
         let outcome = gix::odb::pack::Bundle::write_to_directory(
@@ -59,7 +64,14 @@ impl Indexing<'_> {
             self.repo.hash,
             options,
         )
-        .map_err(|err| Error::new(Kind::Proof, format!("its pack is damaged: {}", err.probable_cause())))?;
+        .map_err(|err| {
+            let came = u32::try_from(self.numbers.received.load(Relaxed)).unwrap_or(0);
+            *self.partial.borrow_mut() = whole.partial(came, objects);
+            match self.partial.borrow().as_ref() {
+                Some(_) => Error::new(Kind::Channel, format!("it broke off after {came} of {objects} objects")),
+                None => Error::new(Kind::Proof, format!("its pack is damaged: {}", err.probable_cause())),
+            }
+        })?;
         if let Some(keep) = outcome.keep_path {
             let _ = std::fs::remove_file(keep);
         }

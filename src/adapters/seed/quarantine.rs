@@ -94,6 +94,14 @@ impl Quarantine {
         repo.prove(tips, vouched, Some(self.path()))
     }
 
+    /// Returns the paths of the indexes of its packs.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where it cannot be read.
+    pub fn indexes(&self) -> Result<Vec<PathBuf>> {
+        self.files("idx")
+    }
+
     fn files(&self, extension: &str) -> Result<Vec<PathBuf>> {
         let dir = self.packs();
         let entries =

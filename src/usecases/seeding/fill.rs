@@ -71,7 +71,7 @@ impl Seeder<'_> {
             return Ok(0);
         }
         let wanted = Wanted { wants: &wants, haves, include_tag: false, canonical: &theirs };
-        match self.why(&watch, self.ask_on(&mut session, &watch, space, &wanted, Manner::Usual)) {
+        match self.why(&watch, self.ask_on(&mut session, &watch, space, &wanted, Manner::Usual, &mut None)) {
             Ok(gift) => {
                 state::note(self.repo, space, "ok", gift.bytes);
                 let place = format!("{}{}/", crate::values::refspace::PREFIX, space.name());

@@ -6,6 +6,7 @@
 mod connecting;
 mod fill;
 mod one;
+mod salvage;
 
 pub use connecting::Early;
 
@@ -22,7 +23,6 @@ use crate::adapters::repo::Repo;
 use crate::adapters::seed::quarantine::{self};
 use crate::adapters::{run, state};
 use crate::decide::cost::Work;
-use crate::decide::plan::Manner;
 use crate::usecases::choosing::Chooser;
 use crate::usecases::learning::Learner;
 use crate::usecases::observing::{Observed, Outcome};
@@ -64,6 +64,18 @@ pub struct Seeded {
     pub from: Vec<(String, u64)>,
     /// What was seen of the mirrors.
     pub observed: Vec<Observed>,
+    /// Bytes that canonical gave to complete what a mirror broke off.
+    pub from_canonical: u64,
+}
+
+impl Seeded {
+    fn take(&mut self, gift: one::Gift, left: &mut Vec<ObjectId>, tips: &mut Vec<ObjectId>) {
+        let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
+        left.retain(|id| !proved.contains(id));
+        tips.extend(gift.tips);
+        self.tags.extend(gift.tags_left);
+        self.from.extend(gift.before);
+    }
 }
 
 /// Seeds one repository for one remote.
@@ -122,6 +134,7 @@ impl Seeder<'_> {
         let missing: HashSet<ObjectId> = left.iter().copied().collect();
         let mut tips: Vec<ObjectId> = wanted.wants.iter().filter(|id| !missing.contains(*id)).copied().collect();
         let mut tried = HashSet::new();
+        let mut saved = None; // of a transfer that broke off
         let mut mirrors = VecDeque::from(mirrors);
         while !left.is_empty() {
             let Some((mirror, space)) = mirrors.pop_front() else {
@@ -138,7 +151,7 @@ impl Seeder<'_> {
             run::note(&format!("asking {}", space.name()));
             let still = Wanted { wants: &left, ..*wanted };
             // What a mirror sends may find a fault in a library; that must not end the fetch.
-            let asked = AssertUnwindSafe(|| self.ask(&mirror, &space, &still, Manner::Usual));
+            let asked = AssertUnwindSafe(|| self.ask(&mirror, &space, &still, &mut saved));
             let gift = std::panic::catch_unwind(asked)
                 .unwrap_or_else(|_| Err(Error::new(Kind::Protocol, "what it sent could not be handled")));
             run::note("idle");
@@ -146,21 +159,27 @@ impl Seeder<'_> {
             match gift {
                 Ok(gift) => {
                     state::note(self.repo, &space, "ok", gift.bytes);
-                    seeded.from.push((who, gift.bytes));
                     let lacked = still.wants.iter().filter(|id| !gift.tips.contains(id)).count();
                     let lacked = lacked as f64 / still.wants.len() as f64;
                     let outcome = Outcome::Gave { ask: gift.ask, moved: gift.moved, lacked };
                     seeded.observed.push(Observed { url: mirror.url, space, outcome });
-                    let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
-                    left.retain(|id| !proved.contains(id));
-                    tips.extend(gift.tips);
-                    seeded.tags.extend(gift.tags_left);
+                    let bytes = gift.bytes;
+                    seeded.take(gift, &mut left, &mut tips);
+                    seeded.from.push((who, bytes));
                 }
                 Err(err) => {
                     let outcome = Outcome::of(&err);
                     self.leave(who, &space, err);
                     seeded.observed.extend(outcome.map(|outcome| Observed { url: mirror.url, space, outcome }));
                 }
+            }
+        }
+        if let Some(saved) = saved.filter(|_| !left.is_empty()) {
+            let still = Wanted { wants: &left, ..*wanted };
+            let asked = AssertUnwindSafe(|| self.complete_by_canonical(&still, saved));
+            if let Some(gift) = std::panic::catch_unwind(asked).unwrap_or_default() {
+                seeded.from_canonical = gift.bytes;
+                seeded.take(gift, &mut left, &mut tips);
             }
         }
         let odb = Odb::open(self.repo)?;

@@ -1,5 +1,6 @@
 //! One mirror: asking it, proving what it sends, taking that over.
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -8,14 +9,16 @@ use std::time::{Duration, Instant};
 use gix::ObjectId;
 
 use super::connecting::{connect, explained, limits};
+use super::salvage::Salvage;
 use super::{Seeder, Wanted};
 use crate::adapters::odb::Odb;
 use crate::adapters::seed::quarantine::Quarantine;
-use crate::adapters::seed::{Indexing, Numbers, Session, strict_option};
+use crate::adapters::seed::{Indexing, Numbers, Partial, Session, strict_option};
 use crate::adapters::watch::Watch;
 use crate::decide::plan::{self, Manner};
 use crate::usecases::learning;
 use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
+use crate::wire::RefList;
 
 /// Of a fetch of fewer bytes all the time counts as asking: the bytes are not what it takes.
 const SMALL: u64 = 64 * 1024;
@@ -31,6 +34,17 @@ pub(super) struct Gift {
     pub ask: Duration,
     /// Bytes of objects, and how long they took.
     pub moved: (u64, Duration),
+    /// Who gave how much of it before, and broke off.
+    pub before: Vec<(String, u64)>,
+}
+
+/// What is in a quarantine.
+pub(super) struct Came {
+    pub quarantine: Quarantine,
+    pub request: plan::Request,
+    pub objects: u64,
+    /// Whether it is known to be complete.
+    pub proved: bool,
 }
 
 /// Why a mirror's gift was not taken.
@@ -48,17 +62,43 @@ impl From<Error> for Refusal {
 }
 
 impl Seeder<'_> {
-    /// Fetches from one mirror, proves, and takes over what it gave.
-    pub(super) fn ask(&self, mirror: &Mirror, space: &RefSpace, wanted: &Wanted, manner: Manner) -> Result<Gift> {
-        let began = Instant::now();
-        let (mut session, watch) = self.open(mirror)?;
-        let opened = began.elapsed();
-        match self.why(&watch, self.ask_on(&mut session, &watch, space, wanted, manner)) {
-            Ok(gift) => Ok(Gift { ask: gift.ask + opened, ..gift }),
-            Err(Refusal::Final(err)) => Err(err),
-            Err(Refusal::Again(manner)) => {
-                drop((session, watch));
-                self.ask(mirror, space, wanted, manner)
+    /// Fetches from one mirror, proves, and takes over what it gave. Where it breaks off, what came is kept in `saved`, and
+    /// used by whoever is asked next.
+    pub(super) fn ask(
+        &self,
+        mirror: &Mirror,
+        space: &RefSpace,
+        wanted: &Wanted,
+        saved: &mut Option<Salvage>,
+    ) -> Result<Gift> {
+        let mut manner = Manner::Usual;
+        let mut of_no_use = false;
+        loop {
+            let began = Instant::now();
+            let (mut session, watch) = self.open(mirror)?;
+            let before = saved.as_ref().map_or(0, Salvage::objects);
+            match self.why(&watch, self.ask_on(&mut session, &watch, space, wanted, manner, saved)) {
+                Ok(gift) => {
+                    // Of a large one, asking takes as long again as the connection has, and the rest is done here.
+                    let small = gift.moved.0 < SMALL;
+                    let ask = if small { began.elapsed() } else { watch.opened() * 2 + HERE };
+                    return Ok(Gift { ask, ..gift });
+                }
+                Err(Refusal::Again(next)) => {
+                    manner = next;
+                    of_no_use |= before > 0;
+                }
+                Err(Refusal::Final(err)) => {
+                    let again = saved.as_mut().is_some_and(|saved| {
+                        saved.note(mirror.url.shown_host(), watch.bytes(), before);
+                        !of_no_use && err.kind == Kind::Channel && saved.is_worth_asking_again(before)
+                    });
+                    if !again {
+                        return Err(err);
+                    }
+                    let who = mirror.url.shown_host();
+                    self.report.event(Event::Detail(format!("mirror: {who}: {}; asking for the rest", err.message)));
+                }
             }
         }
     }
@@ -111,23 +151,33 @@ impl Seeder<'_> {
         space: &RefSpace,
         wanted: &Wanted,
         manner: Manner,
+        saved: &mut Option<Salvage>,
     ) -> std::result::Result<Gift, Refusal> {
         let odb = Odb::open(self.repo)?;
         let named = plan::names_of(wanted.canonical, wanted.wants);
         let tags = wanted.canonical.refs.iter().filter(|r| wanted.include_tag && r.peeled.is_some());
         let names = named.iter().copied().chain(tags).map(|r| r.name.as_str());
         watch.pause(false);
-        let began = Instant::now();
         let theirs = session.ls_refs(names)?;
-        let listed = began.elapsed();
         watch.pause(true); // what takes time now is ours, until it is asked again
-        let mut request = plan::request(wanted.wants, &named, &theirs, manner, |id| odb.has(id));
+        if let Some(salvage) = saved.take_if(|saved| saved.fits(space, &theirs)) {
+            return self.complete(session, watch, wanted, &theirs, salvage, saved);
+        }
+        let request = plan::request(wanted.wants, &named, &theirs, manner, |id| odb.has(id));
         if request.wants.is_empty() {
             return Err(Error::new(Kind::Nothing, "it has nothing that is new here").into());
         }
         tracing::debug!(?request, ?manner, "ask a mirror");
         let quarantine = Quarantine::create(self.repo)?;
-        let objects = match self.fetch(session, watch, &request.wants, wanted.haves, &odb, &quarantine) {
+        let mut partials = Vec::new();
+        let got = self.fetching(watch, &quarantine, &mut partials, |indexing| {
+            session.fetch(&request.wants, wanted.haves, &odb, indexing)
+        });
+        let objects = match got {
+            Err(err) if !partials.is_empty() => {
+                *saved = Salvage::of(quarantine, request, space, partials, self.repo.hash);
+                return Err(err.into());
+            }
             Err(err) if err.kind == Kind::Protocol && manner == Manner::Usual && watch.verdict().is_none() => {
                 let rest = request.unadvertised.len() < request.wants.len();
                 let refused = rest && !request.unadvertised.is_empty();
@@ -135,7 +185,24 @@ impl Seeder<'_> {
             }
             other => other?,
         };
+        let came = Came { quarantine, request, objects, proved: false };
+        self.take_over(session, watch, space, wanted, &theirs, manner, came)
+    }
 
+    /// Proves what is in a quarantine, and moves it into the repository, with the tags that follow it.
+    #[expect(clippy::too_many_arguments)]
+    pub(super) fn take_over(
+        &self,
+        session: &mut Session,
+        watch: &Watch,
+        space: &RefSpace,
+        wanted: &Wanted,
+        theirs: &RefList,
+        manner: Manner,
+        came: Came,
+    ) -> std::result::Result<Gift, Refusal> {
+        let Came { quarantine, mut request, objects, proved } = came;
+        let odb = Odb::open(self.repo)?;
         let moved = watch.moved();
         let inside = Odb::at(quarantine.path(), self.repo.hash)?;
         let came_in = |id: &ObjectId| inside.has(id) && !odb.has(id);
@@ -144,7 +211,9 @@ impl Seeder<'_> {
         );
         watch.pause(true);
         self.report.event(Event::Proving);
-        quarantine.prove(self.repo, &request.wants, wanted.haves)?;
+        if !proved {
+            quarantine.prove(self.repo, &request.wants, wanted.haves)?;
+        }
         if manner != Manner::Exact && self.brings_stray_tags(wanted, &request, &inside, &quarantine, came_in)? {
             return Err(Refusal::Again(Manner::Exact));
         }
@@ -157,7 +226,9 @@ impl Seeder<'_> {
                 follow.into_iter().partition(|id| theirs.refs.iter().any(|r| r.oid == *id));
             tags_left = missing;
             if !theirs.is_empty() {
-                let got = self.fetch(session, watch, &theirs, &request.wants, &inside, &quarantine);
+                let got = self.fetching(watch, &quarantine, &mut Vec::new(), |indexing| {
+                    session.fetch(&theirs, &request.wants, &inside, indexing)
+                });
                 watch.pause(true);
                 match got.and_then(|n| self.repo.prove(&theirs, &request.wants, Some(quarantine.path())).map(|()| n)) {
                     Ok(n) => total += n,
@@ -177,9 +248,8 @@ impl Seeder<'_> {
             // They only serve a later fetch, should this one be interrupted.
             tracing::debug!(%err, "cannot write refs/mirror");
         }
-        // A request for objects takes as long to begin as one for refs, and the rest is done here.
-        let ask = if moved.0 < SMALL { began.elapsed() } else { listed * 2 + HERE };
-        Ok(Gift { tips: request.wants, tags_left, bytes: watch.bytes(), ask, moved })
+        let ask = Duration::ZERO; // whoever opened the connection knows
+        Ok(Gift { tips: request.wants, tags_left, bytes: watch.bytes(), ask, moved, before: Vec::new() })
     }
 
     /// Returns whether the mirror brought in something that a tag of canonical names and that git's own request does
@@ -204,18 +274,22 @@ impl Seeder<'_> {
         Ok(!self.repo.unreached(&targets, &reach, Some(quarantine.path()))?.is_empty())
     }
 
-    fn fetch(
+    /// Has `fetch` fetch something, and tells how far it is; what breaks off goes to `partials`.
+    pub(super) fn fetching(
         &self,
-        session: &mut Session,
         watch: &Watch,
-        wants: &[ObjectId],
-        haves: &[ObjectId],
-        odb: &Odb,
         quarantine: &Quarantine,
+        partials: &mut Vec<Partial>,
+        fetch: impl FnOnce(&Indexing) -> Result<u64>,
     ) -> Result<u64> {
         let numbers = Arc::new(Numbers::default());
-        let indexing =
-            Indexing { repo: self.repo, quarantine, numbers: Arc::clone(&numbers), strict: strict_option(self.config) };
+        let indexing = Indexing {
+            repo: self.repo,
+            quarantine,
+            numbers: Arc::clone(&numbers),
+            strict: strict_option(self.config),
+            partial: RefCell::default(),
+        };
         let ended = AtomicBool::new(false);
         let meter = watch.meter();
         let began = Instant::now();
@@ -243,9 +317,10 @@ impl Seeder<'_> {
                 }
             });
             watch.mark();
-            let got = session.fetch(wants, haves, odb, &indexing);
+            let got = fetch(&indexing);
             ended.store(true, Relaxed);
             shown.thread().unpark();
+            partials.extend(indexing.partial.take());
             got
         })
     }
