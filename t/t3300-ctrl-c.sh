@@ -23,6 +23,8 @@ wait_until () {
 
 # A client without the helper, with these mirrors, on a clean slate.
 a_plain_client () { # <mirror>...
+	# What a failed case has left.
+	test -s tty.end || test ! -s pty.pid || kill -s USR1 "$(cat pty.pid)" 2>/dev/null || :
 	rm -rf got tty.* tmp
 	mkdir tmp
 	cp -a client got
@@ -43,11 +45,12 @@ terminal () {
 		exec "$HELPER/own-group" "$HELPER/pty" "$TRASH/tty" "$@"
 	) &
 	pty=$!
-	echo "$pty" >>"$LOG/pids"
+	echo "$pty" | tee pty.pid >>"$LOG/pids"
 	wait_until 20 test -s tty.pid
 }
 
-type_in () { printf "$1" >tty.keys; }
+# Nobody may be there any more to read it.
+type_in () { printf "$1" 1<>tty.keys; }
 ctrl_c () { type_in '\003'; }
 
 asked () { test "$(packed_by "$1.git")" != 0; }
@@ -227,6 +230,18 @@ hung_up () { # <command>...
 	is_as_before
 }
 
+# With nohup, a terminal that is closed is no reason to end.
+under_nohup () {
+	a_plain_client pausing
+	terminal nohup git mirror-fetch
+	wait_until 20 asked pausing
+	kill -s USR1 "$pty"
+	wait_until 20 test -s tty.end
+	cat got/nohup.out
+	rm got/nohup.out
+	is_fetched
+}
+
 # --- no terminal of its own ---
 
 without_a_terminal () { # <signal> <exit code> <group or process> <command>...
@@ -394,6 +409,8 @@ for name in stalled stalled2; do
 	echo 'stall 3000' >"$srv/$name.git/lie"
 done
 cp -a "$srv/fresh.git" "$srv/slow.git"
+cp -a "$srv/fresh.git" "$srv/pausing.git"
+echo 'stall 3000 3' >"$srv/pausing.git/lie"
 echo 'slow 60000' >"$srv/slow.git/lie"
 # Patience beyond that of this script: only signals end what hangs.
 git config --global mirror.responseTimeout 300
@@ -424,6 +441,7 @@ for signal in 'INT 130' 'TERM 143' 'HUP 129'; do
 done
 test_case 'several remotes' leaves_all_that_are_asked
 test_case 'at random moments' at_random_moments "${GMF_KILLS:-8}"
+test_case 'nohup' under_nohup
 test_case 'in a pipeline' in_a_pipeline
 test_case 'plain git fetch' plain_git_fetch
 test_case '--mirror-only' mirror_only

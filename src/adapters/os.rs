@@ -236,6 +236,17 @@ impl Drop for NoReaderNoWork {
     }
 }
 
+/// Returns the signals that end a process, as people and shells send them. SIGHUP is none where nobody has taken it yet
+/// and it is ignored, as nohup(1) has it; only proc(5) tells.
+fn ending_signals() -> impl Iterator<Item = i32> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let hangup = Some(SIGHUP).filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(hangup)
+}
+
 type Cleanup = Box<dyn Fn() + Send>;
 static CLEANUPS: Mutex<Vec<(u64, Cleanup)>> = Mutex::new(Vec::new());
 
@@ -248,14 +259,25 @@ pub fn end(code: i32) -> ! {
     std::process::exit(code)
 }
 
+/// Set once undoing has begun: what then fails, fails for that reason.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Returns only where the process is not about to end: nobody shall act on what fails as it is being undone.
+pub fn go_on_unless_ending() {
+    while ENDING.load(Relaxed) {
+        std::thread::park();
+    }
+}
+
 fn undo() {
+    ENDING.store(true, Relaxed);
     if let Ok(cleanups) = CLEANUPS.lock() {
         cleanups.iter().rev().for_each(|(_, cleanup)| cleanup());
     }
 }
 
 impl OnSignal {
-    /// Has `cleanup` run when SIGINT, SIGTERM or SIGHUP ends the process.
+    /// Has `cleanup` run when a signal ends the process that can be taken.
     pub fn run(cleanup: impl Fn() + Send + 'static) -> Self {
         static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
         static ONCE: std::sync::Once = std::sync::Once::new();
@@ -277,8 +299,7 @@ impl Drop for OnSignal {
 }
 
 fn watch_signals() {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]) else { return };
+    let Ok(mut signals) = signal_hook::iterator::Signals::new(ending_signals()) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {
             undo();

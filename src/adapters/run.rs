@@ -11,6 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::os;
 use crate::values::RefSpace;
 
 /// Names the file of a run.
@@ -66,8 +67,10 @@ pub fn wait_all_gone(file: &Path, limit: Duration) {
     }
 }
 
-/// Appends a line to the run's file, where there is a run.
+/// Appends a line to the run's file, where there is a run. Does not return once a signal has come: a mirror that is being
+/// cut off for that reason is still being asked.
 pub fn note(line: &str) {
+    os::go_on_unless_ending();
     let Some(path) = std::env::var_os(ENV_RUN) else { return };
     let file = File::options().append(true).open(path);
     let line = format!("{} {line}\n", std::process::id());

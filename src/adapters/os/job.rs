@@ -3,10 +3,10 @@
 use std::io::Error;
 use std::process::{Child, ExitStatus};
 
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGINT};
 use signal_hook::iterator::Signals;
 
-use super::{exit_code, send};
+use super::{ending_signals, exit_code, send};
 
 /// What Ctrl-C sends.
 pub const INTERRUPT: i32 = SIGINT;
@@ -36,7 +36,7 @@ impl Steering {
     /// # Errors
     /// Those of sigaction(2) and pipe(2).
     pub fn new() -> Result<Self, Error> {
-        Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD]).map(Steering)
+        Signals::new(ending_signals().chain([SIGCHLD])).map(Steering)
     }
 
     /// Waits for `child`. Each signal that comes in the meantime is told to `tell`, and passed on.

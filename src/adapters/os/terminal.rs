@@ -20,10 +20,10 @@ use rustix::process::{
     waitpid,
 };
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
-use signal_hook::consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGCONT, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{Ended, send};
+use super::{Ended, ending_signals, send};
 
 /// How long the group waits for the terminal.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ impl Front {
     /// # Errors
     /// Those of sigaction(2) and pipe(2).
     pub fn new() -> Result<Self, Error> {
-        Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGCONT]).map(Front)
+        Signals::new(ending_signals().chain([SIGCHLD, SIGCONT])).map(Front)
     }
 
     /// Gives the terminal to `job`, which leads a group and must call [`borrow`], and waits for it. A signal to this
