@@ -31,6 +31,7 @@ a_plain_client () { # <mirror>...
 	git -C got config uploadpack.packObjectsHook "$TRASH/bin/pack-objects-hook"
 	for mirror in "$@"; do
 		git -C got config --add remote.origin.mirrorUrl "$srv/$mirror.git"
+		git -C got config --add remote.origin.preferMirror "$srv/$mirror.git"
 	done
 	refs_of got >before
 	forget_traffic
