@@ -14,6 +14,8 @@ use crate::decide::limits::{Flow, Limits};
 struct Shared {
     started: Instant,
     bytes: AtomicU64,
+    /// More bytes than this are not read.
+    most: AtomicU64,
     /// Since the last mark: the bytes before it, and when the first and the last byte came, in microseconds.
     marked: AtomicU64,
     opened_us: AtomicU64,
@@ -39,6 +41,7 @@ impl Watch {
         let shared = Arc::new(Shared {
             started: began,
             bytes: AtomicU64::new(0),
+            most: AtomicU64::new(u64::MAX),
             marked: AtomicU64::new(0),
             first_us: AtomicU64::new(0),
             opened_us: AtomicU64::new(0),
@@ -62,6 +65,11 @@ impl Watch {
     /// Returns how many bytes have been read.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Relaxed)
+    }
+
+    /// Sets how many bytes may be read in all.
+    pub fn at_most(&self, bytes: u64) {
+        self.shared.most.store(bytes, Relaxed);
     }
 
     /// Returns the time from the start to the first byte.
@@ -157,7 +165,9 @@ struct Tap {
 impl Read for Tap {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         let n = self.inner.read(buf)?;
-        self.shared.bytes.fetch_add(n as u64, Relaxed);
+        if self.shared.bytes.fetch_add(n as u64, Relaxed) > self.shared.most.load(Relaxed) {
+            return Err(std::io::Error::other("it says more than it may"));
+        }
         self.shared.last_ms.store(self.shared.elapsed_ms(), Relaxed);
         let us = u64::try_from(self.shared.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
         let _ = self.shared.opened_us.compare_exchange(0, us, Relaxed, Relaxed);

@@ -18,6 +18,9 @@ use crate::values::{Error, Kind, Mirror, Origin, Report, Result, Transport};
 /// How long a mirror may take to its first byte where a person may have to type a password first.
 const PROMPTED: Duration = Duration::from_secs(120);
 
+/// Most bytes of an advertisement: that of v2 has some hundred, one of v0 with 200,000 refs fits.
+const MOST_ADVERTISED: u64 = 16 << 20;
+
 /// A connection that is being made.
 pub struct Early {
     mirror: Mirror,
@@ -111,7 +114,9 @@ pub(super) fn connect(
     )?;
     opened(&channel);
     let watch = Watch::over(&mut channel, limits, began);
+    watch.at_most(MOST_ADVERTISED);
     let session = explained(&watch, Session::open(channel, &mirror.url.shown_host()))?;
+    watch.at_most(u64::MAX);
     watch.pause(true);
     Ok((session, watch))
 }

@@ -64,7 +64,12 @@ impl Metrics {
         one("connections_total", "counter", "Connections accepted.", &self.connections);
         one("connections_open", "gauge", "Connections that are open.", &self.open);
         one("transfers_running", "gauge", "Processes that serve a request.", &self.transfers);
-        one("http_body_bytes_total", "counter", "Bytes sent in HTTP bodies, but those that git sent itself.", &self.bytes);
+        one(
+            "http_body_bytes_total",
+            "counter",
+            "Bytes sent in HTTP bodies, but those that git sent itself.",
+            &self.bytes,
+        );
         one("lists_total", "counter", "Answers made here: mirror lists, and refs under another URL.", &self.lists);
         text.push_str("# HELP git_mirror_http_requests_total HTTP requests by status.\n");
         text.push_str("# TYPE git_mirror_http_requests_total counter\n");
