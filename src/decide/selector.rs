@@ -12,12 +12,10 @@ use crate::values::{Mirror, Origin};
 const NEAR: f64 = 1.25;
 /// Costs below this, in seconds, are all the same.
 const QUICK: f64 = 0.04;
-/// A mirror that takes no longer than so many times what its distance allows does well.
-const WELL: f64 = 4.0;
-/// Nor does one do badly that takes so many seconds.
-const SOON: f64 = 0.4;
-/// Another one is tried in its place if that promises to take less than this part of what it promised.
-const PROMISING: f64 = 0.5;
+/// One that was never asked is tried in the place of one that was, if it promises to take less than this part of its time …
+const PROMISING: f64 = 0.75;
+/// … and that is longer than this, in seconds: there is little to gain below.
+const SOON: f64 = 0.1;
 
 /// What the user, or for a learned preference the server, prefers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -165,16 +163,16 @@ pub fn choose(candidates: &[Candidate], question: &Question) -> Choice {
         let hoped = cost::hoped(&candidate.subject(), &question.work);
         rated.push(Rated { at, tier, cost, hoped });
     }
-    let proven = proven(candidates, &rated);
+    let known = best_known(candidates, &rated);
     let mut ranked: Vec<_> = rated
         .iter()
         .map(|Rated { at, tier, cost, hoped }| {
             let candidate = &candidates[*at];
-            // One that does well is not left for one that promises little more, unless the server puts that first.
-            let rival = proven.iter().find(|best| best.tier == *tier && !candidate.is_measured());
+            // One that is known is not left for one that promises little more, unless the server puts that first.
+            let rival = known.iter().find(|best| best.tier == *tier && !candidate.is_measured());
             let rival = rival.filter(|best| *tier != Tier::Listed || best.at < *at);
             let cost = match rival {
-                Some(best) if *hoped > best.hoped * PROMISING => cost.max(best.cost * NEAR * NEAR),
+                Some(best) if best.cost < SOON || *hoped > best.cost * PROMISING => cost.max(best.cost * NEAR * NEAR),
                 _ => *cost,
             };
             let reason = match tier {
@@ -207,8 +205,8 @@ struct Rated {
     hoped: f64,
 }
 
-/// Returns the best of each tier among those that have been fetched from, where it does well.
-fn proven(candidates: &[Candidate], rated: &[Rated]) -> Vec<Rated> {
+/// Returns the best of each tier among those that have been fetched from.
+fn best_known(candidates: &[Candidate], rated: &[Rated]) -> Vec<Rated> {
     let mut best: Vec<Rated> = Vec::new();
     for one in rated.iter().filter(|one| candidates[one.at].is_measured()) {
         match best.iter_mut().find(|best| best.tier == one.tier) {
@@ -217,7 +215,6 @@ fn proven(candidates: &[Candidate], rated: &[Rated]) -> Vec<Rated> {
             None => best.push(*one),
         }
     }
-    best.retain(|best| best.cost <= (best.hoped * WELL).max(SOON));
     best
 }
 

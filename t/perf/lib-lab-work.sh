@@ -102,7 +102,10 @@ do_unhelpful() {
 		mirrors=("$kind")
 		[ $kind != all ] || mirrors=(slower refuses hangs)
 		forget
-		ready medium
+		# Each of them has been asked before.
+		for _ in "${mirrors[@]}"; do
+			ready medium
+		done
 		row "unhelpful-$kind" unhelpful "$(case $kind in
 			slower) echo 'mirror 300 ms, 2 Mbit/s' ;;
 			refuses) echo 'mirror refuses' ;;
