@@ -121,13 +121,13 @@ mirror_url_before_mirror_of () {
 
 prefer_no_mirror () {
 	a_client "$srv/fresh.git"
-	git -C got config remote.origin.preferMirror false
+	git -C got config --replace-all remote.origin.preferMirror false
 	assert_eq '' "$(served_by)" 'served by'
 }
 
 prefer_one () {
 	a_client "$srv/stale.git" "$srv/fresh.git"
-	git -C got config remote.origin.preferMirror "$srv/fresh.git"
+	git -C got config --replace-all remote.origin.preferMirror "$srv/fresh.git"
 	assert_eq fresh.git "$(served_by)" 'served by'
 }
 
@@ -139,13 +139,13 @@ listed () {
 	assert_eq 0 "$(packed_by fresh.git)" 'bytes from a listed mirror'
 	a_client
 	git -C got config remote.origin.listedMirror "$(url_for git fresh.git)"
-	git -C got config remote.origin.preferMirror true
+	git -C got config --replace-all remote.origin.preferMirror true
 	fetched
 	cat got.err
 	assert_at_least 1 "$(packed_by fresh.git)" 'bytes from a listed mirror, preferred'
 	a_client
 	git -C got config remote.origin.listedMirror "$srv/fresh.git"
-	git -C got config remote.origin.preferMirror true
+	git -C got config --replace-all remote.origin.preferMirror true
 	fetched
 	assert_eq 0 "$(packed_by fresh.git)" 'bytes from a listed path'
 }

@@ -65,11 +65,11 @@ preferring_one () {
 	assert_eq fresh.git "$(awk '{ print $1; exit }' "$LOG/packs")" 'first'
 	as_plain "$allowance"
 	unhelped "$srv/fresh.git"
-	git -C got config remote.origin.preferMirror false
+	git -C got config --replace-all remote.origin.preferMirror false
 	mirror_fetch
 	assert_eq 0 "$(packed_by fresh.git)" 'bytes from fresh.git'
 	unhelped "$srv/fresh.git"
-	git -C got config remote.origin.preferMirror false
+	git -C got config --replace-all remote.origin.preferMirror false
 	mirror_fetch --prefer-mirror
 	assert_at_least 1 "$(packed_by fresh.git)" 'bytes from fresh.git'
 }
