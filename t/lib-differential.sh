@@ -50,8 +50,9 @@ same_by_both () { # <uses|spares|any> <world> <command>
 	if ! assert_same_results; then
 		# On a busy machine a server may have hung up on plain git: what the helper gave stands, plain git runs again.
 		rm -rf results/plain
+		sleep 1
 		run_in_world plain "$2" "$3"
-		assert_same_results || fail "through the helper it differs: $3"
+		assert_same_results || { cat "$LOG/command.err"; fail "through the helper it differs: $3"; }
 		rm -rf results/mirror
 		run_in_world mirror "$2" "$3"
 		assert_same_results || fail "through the helper it differs: $3"
