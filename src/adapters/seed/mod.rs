@@ -83,7 +83,7 @@ impl Session {
     /// `urls`.
     ///
     /// # Errors
-    /// [`Kind::Protocol`] where the mirror has other object names, and those of [`Session::stand_in`].
+    /// [`Kind::Protocol`] where the mirror has other object names, or its answer cannot be read.
     pub fn adopt(&mut self, hash: gix::hash::Kind, urls: &[String]) -> Result<()> {
         let format = self.handshake.capabilities.capability("object-format");
         let format = format.and_then(|c| c.value().map(ToString::to_string)).unwrap_or_else(|| "sha1".into());
