@@ -16,6 +16,9 @@ const SOMEWHERE: f64 = 0.05;
 const WINDOW: f64 = 512e3;
 /// The highest rate that is expected, in bytes a second.
 const FAST: f64 = 50e6;
+/// The highest rate that is expected of a canonical server whose rate is not known, in bytes a second: whoever has configured
+/// a mirror had a reason.
+const CANONICAL: f64 = 1e6;
 /// The work on this machine that asking a mirror takes, in seconds: processes, proving, writing refs.
 const HERE: f64 = 0.02;
 /// What a mirror that fails is expected to cost, in seconds: the limit for a connection.
@@ -97,11 +100,11 @@ pub fn by_mirror(subject: &Subject, work: &Work, from_canonical: Option<f64>) ->
     well + fails * FAILS + lacks.max(fails) * from_canonical.unwrap_or(2.0 * well)
 }
 
-/// Returns what a fetch from canonical takes, in seconds; nothing where that cannot be told. Where its rate has not been
-/// seen, it is thought of as well as a mirror's, but for a clone: that is too much for a try.
+/// Returns what a fetch from canonical takes, in seconds; nothing where that cannot be told: for a clone, where its rate
+/// has not been seen.
 pub fn from_canonical(host: &Host, work: &Work) -> Option<f64> {
     let answers = host.answer?.value / 1000.0;
-    let hoped = (WINDOW / answers.max(1e-4)).min(FAST);
+    let hoped = (WINDOW / answers.max(1e-4)).min(CANONICAL);
     let rate = host.rate.map(|rate| rate.value).or((!work.clone).then_some(hoped))?;
     Some(answers + work.size() / rate)
 }
@@ -146,7 +149,7 @@ mod tests {
         let mut host = Host::default();
         assert_eq!(from_canonical(&host, &small), None);
         host.answer = figure(150.0);
-        assert!(from_canonical(&host, &small).is_some_and(|s| (0.15..0.151).contains(&s)));
+        assert!(from_canonical(&host, &small).is_some_and(|s| (0.15..0.153).contains(&s)));
         assert_eq!(from_canonical(&host, &clone), None);
         host.rate = figure(1e6);
         assert_eq!(from_canonical(&host, &clone), Some(64.15));
