@@ -1,7 +1,7 @@
 //! Which mirrors to ask for one remote, in which order: what is known is gathered here, and `decide::selector` decides.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::adapters::channel::Family;
 use crate::adapters::config::Config;
@@ -89,6 +89,7 @@ impl<'a> Chooser<'a> {
     /// Decides which mirrors to ask. With `probing`, where there is a choice, and no fresh figure to decide by, the
     /// mirrors' hosts are probed.
     pub fn decide(&self, work: Work, probing: bool) -> Decision {
+        let began = Instant::now();
         let (hosts, now) = (Hosts::load(), state::now());
         let (mut known, refused) = self.known(&hosts, now);
         let question = Question {
@@ -100,6 +101,7 @@ impl<'a> Chooser<'a> {
             seed: u64::from(hosts.seed),
         };
         let mut choice = choose(&known, &question);
+        tracing::debug!(mirrors = known.len(), took = ?began.elapsed(), "chose");
         let unprobed = if probing { self.unprobed(&known, &choice, now) } else { Vec::new() };
         if !unprobed.is_empty() {
             let nearest = choice.order.iter().filter_map(|place| connect_time(&known[place.at])).min();
