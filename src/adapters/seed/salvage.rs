@@ -93,6 +93,8 @@ impl<'a> Kept<'a> {
     /// Returns what came, where the stream ended before the pack did. `objects` of `total` were read whole.
     pub(super) fn partial(mut self, objects: u32, total: u32) -> Option<Partial> {
         let cut = self.end? == End::Broken;
+        // At an orderly end gix takes an object for whole whose compressed data lacks its last bytes, the checksum.
+        let objects = if cut { objects } else { objects.checked_sub(1)? };
         let file = self.name.take_if(|_| objects > 0 && objects < total)?;
         Some(Partial { file, objects, total, cut })
     }
@@ -265,6 +267,29 @@ mod tests {
                     }
                 }
                 assert_eq!((count, seed), (total, seed), "each object came once; {tenth} tenths");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pack_may_end_anywhere() {
+        let world = World::new(5);
+        let pack = world.git(&["pack-objects", "--all", "--stdout", "-q", "--delta-base-offset"], b"");
+        let client = empty();
+        for cut in pack.len() - 300..pack.len() - 20 {
+            for orderly in [true, false] {
+                let quarantine = Quarantine::create(&client.repo).expect("a quarantine");
+                let odb = Odb::at(quarantine.path(), client.repo.hash).expect("a store");
+                let indexing = client.indexing(&quarantine);
+                let came = &pack[..cut];
+                let stream: Box<dyn Read> = if orderly { Box::new(came) } else { Box::new(Broken(came)) };
+                indexing.run(&mut BufReader::new(stream), None, &NEVER).expect_err("it was cut");
+                let Some(partial) = indexing.partial.take() else {
+                    // Only the pack's checksum is cut: nothing is left to ask for.
+                    assert!(!orderly, "{cut}");
+                    continue;
+                };
+                partial.restore(&quarantine, &odb, client.repo.hash).unwrap_or_else(|err| panic!("{cut}: {err:?}"));
             }
         }
     }
