@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::{Channel, Family, Opening, Role};
+use super::{Channel, Opening, Role};
 use crate::adapters::resolve;
 use crate::values::{Error, Event, GitUrl, Kind, Result};
 
@@ -47,14 +47,7 @@ fn connect(url: &GitUrl, port: u16, opening: &Opening) -> Result<TcpStream> {
     if opening.role == Role::Canonical {
         tell(format!("Looking up {host} ... done."));
     }
-    let mut left: Vec<SocketAddr> = addresses
-        .into_iter()
-        .filter(|a| match opening.family {
-            Family::Any => true,
-            Family::V4 => a.is_ipv4(),
-            Family::V6 => a.is_ipv6(),
-        })
-        .collect();
+    let mut left: Vec<SocketAddr> = addresses.into_iter().filter(|address| opening.family.has(address)).collect();
     let mut tried = String::new();
     while !left.is_empty() {
         // Each has its share of the time: one that is silent does not keep the others from being tried.

@@ -2,7 +2,7 @@
 
 use gix::ObjectId;
 
-use super::one::Refusal;
+use super::one::{Gift, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::odb::Odb;
 use crate::adapters::seed::quarantine::{self};
@@ -41,7 +41,10 @@ impl Seeder<'_> {
             run::note("idle");
             self.report.event(Event::ProgressEnd);
             match refs {
-                Ok(refs) => {
+                Ok((refs, gift)) => {
+                    let outcome = gift.map(|gift| Outcome::Gave { ask: gift.ask, moved: gift.moved, lacked: 0.0 });
+                    let outcome = outcome.map(|outcome| Observed { url: mirror.url, space: space.clone(), outcome });
+                    observed.extend(outcome);
                     chooser.keep(observed, Canonical::default(), true, None);
                     return Ok((who, space, refs));
                 }
@@ -57,7 +60,14 @@ impl Seeder<'_> {
         Err(Error::new(Kind::Channel, format!("no mirror of '{}' could be used", self.remote)))
     }
 
-    fn fill_from(&self, mirror: &Mirror, space: &RefSpace, sources: &[&str], haves: &[ObjectId]) -> Result<usize> {
+    /// Returns how many refs of the mirror are here then, and what it gave, if anything was lacking.
+    fn fill_from(
+        &self,
+        mirror: &Mirror,
+        space: &RefSpace,
+        sources: &[&str],
+        haves: &[ObjectId],
+    ) -> Result<(usize, Option<Gift>)> {
         let (mut session, watch) = self.open(mirror)?;
         let prefixes = sources.iter().map(|source| source.split('*').next().unwrap_or_default());
         let mut theirs = session.ls_refs(prefixes)?;
@@ -68,14 +78,15 @@ impl Seeder<'_> {
         wants.sort();
         wants.dedup();
         if wants.is_empty() {
-            return Ok(0);
+            return Ok((0, None));
         }
         let wanted = Wanted { wants: &wants, haves, include_tag: false, canonical: &theirs };
         match self.why(&watch, self.ask_on(&mut session, &watch, space, &wanted, Manner::Usual, &mut None)) {
             Ok(gift) => {
                 state::note(self.repo, space, "ok", gift.bytes);
                 let place = format!("{}{}/", crate::values::refspace::PREFIX, space.name());
-                Ok(self.repo.mirror_refs()?.iter().filter(|r| r.name.starts_with(&place)).count())
+                let refs = self.repo.mirror_refs()?.iter().filter(|r| r.name.starts_with(&place)).count();
+                Ok((refs, Some(gift)))
             }
             Err(Refusal::Final(err)) => Err(err),
             Err(Refusal::Again(_)) => Err(Error::new(Kind::Protocol, "it does not give what it shows")),
