@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::stderr::Stderr;
 use crate::adapters::channel::Family;
 use crate::adapters::config::Config;
-use crate::usecases::learning::{self, Answer};
+use crate::usecases::asking::{self, Answer};
 use crate::usecases::manage;
 use crate::usecases::publishing::{self, Published};
 use crate::values::mirror_list::{MirrorEntry, MirrorList, PreferMirror};
@@ -44,7 +44,7 @@ pub fn ask(args: &Ask) -> Result<i32> {
     };
     let url = GitUrl::parse(&url)?;
     let request = Request { url: args.url.clone(), limit: args.limit, offset: args.offset };
-    let answer = learning::ask(&whom, &url, &config, Family::Any, &Stderr::default(), &request)?;
+    let answer = asking::ask(&whom, &url, &config, Family::Any, &Stderr::default(), &request)?;
     if args.json {
         println!("{:#}", as_json(&answer));
     } else {

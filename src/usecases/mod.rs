@@ -1,5 +1,6 @@
 //! L4: what the program is for. Each puts the layers below together; none prints.
 
+pub mod asking;
 pub mod choosing;
 pub mod demo;
 pub mod helper;

@@ -7,7 +7,8 @@ use super::Helper;
 use crate::adapters::channel::{Channel, HttpHelper, Opening, Role, Service};
 use crate::adapters::config::Config;
 use crate::adapters::{pktio, run};
-use crate::usecases::learning::{self, Learner, Lesson, Open};
+use crate::usecases::asking::{self, Open};
+use crate::usecases::learning::{Learner, Lesson};
 use crate::values::{Error, Kind, Result};
 use crate::wire::Pkt;
 use crate::wire::mirror_command::{Request, from_v0};
@@ -59,7 +60,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
     /// shall go mirror-first, and the channel: another one, just opened, where the server's answer was no good.
     pub(super) fn learn(&mut self, mut open: Open, stateless: bool) -> Result<(bool, Open)> {
         let Some(repo) = self.repo.clone() else { return Ok((false, open)) };
-        let feature = learning::feature(&open.packets);
+        let feature = asking::feature(&open.packets);
         let (config, remote, url) = (self.config.clone(), self.remote.clone(), self.url.clone());
         let learner = Learner { repo: &repo, config: &config, remote: &remote, url: &url, report: self.report };
         if !learner.must_ask(feature.as_ref()) {
@@ -71,7 +72,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let request = Request::default().encode();
         let sent = open.channel.writer.as_mut().map(|writer| pktio::write(writer, &request, &url.shown_host()));
         tracing::debug!(?sent, "asked canonical for its mirrors");
-        let lesson = match learning::read_answer(open.server) {
+        let lesson = match asking::read_answer(open.server) {
             Ok((server, list)) => {
                 open = Open { server, ..open };
                 learner.learn(id, Ok(list))

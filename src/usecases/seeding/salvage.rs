@@ -19,7 +19,7 @@ use crate::adapters::seed::quarantine::Quarantine;
 use crate::adapters::seed::{Links, Partial, Session};
 use crate::adapters::watch::Watch;
 use crate::decide::plan::{self, Manner};
-use crate::usecases::learning;
+use crate::usecases::asking;
 use crate::values::{Error, Event, Kind, RefSpace, Result};
 use crate::wire::RefList;
 
@@ -149,7 +149,7 @@ impl Seeder<'_> {
     fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
         let Self { config, remote, url, family, report, .. } = *self;
         let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
-        let mut channel = learning::open_canonical(remote, url, config, family, report)?.ok_or_else(no_use)?;
+        let mut channel = asking::open_canonical(remote, url, config, family, report)?.ok_or_else(no_use)?;
         let watch = Watch::over(&mut channel, limits(config), Instant::now());
         let mut session = Session::open(channel, &url.shown_host())?;
         session.adopt(self.repo.hash, &[])?;
