@@ -62,6 +62,8 @@ scripts! {
     t3201_hangs => "t3201-hangs.sh",
     t3202_resolver => "t3202-resolver.sh",
     t3300_ctrl_c => "t3300-ctrl-c.sh",
+    t3301_signals => "t3301-signals.sh",
+    t3302_in_a_shell => "t3302-in-a-shell.sh",
     t3400_salvage => "t3400-salvage.sh",
     t3500_choosing => "t3500-choosing.sh",
     t4000_kill => "t4000-kill.sh",

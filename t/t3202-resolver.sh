@@ -2,47 +2,31 @@
 # A resolver that never answers, and a host with an address that does not: no
 # mirror costs more than its limit. In namespaces of this test.
 . "$(dirname "$0")/lib.sh"
+. "$T/lib-namespace.sh"
 
 patience=2
 slack=10
 
 # Whoever asks for a name waits.
 namespace_up () {
-	PATH=$PATH:/usr/sbin:/sbin
 	printf 'nameserver 127.0.0.1\noptions timeout:30 attempts:3\n' >"$TRASH/resolv.conf"
 	: >"$TRASH/hosts"
 	ip link set lo up && mount --bind "$TRASH/resolv.conf" /etc/resolv.conf && mount --bind "$TRASH/hosts" /etc/hosts &&
 		perl -MIO::Socket::INET -e 'IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 53, Proto => "udp") or die $!'
 }
 
-start () { # <name> <command>...
-	local name="$1"
-	shift
-	"$HELPER/own-group" "$@" >"$LOG/$name" 2>&1 </dev/null &
-	echo $! >>"$LOG/pids"
-}
-
-await () { # <command>...
-	local attempt
-	for attempt in $(seq 100); do
-		! "$@" >/dev/null 2>&1 || return 0
-		sleep 0.1
-	done
-	fail "never: $*"
-}
-
 silent_resolver () {
-	start resolver perl -MIO::Socket::INET -e '
+	serve resolver perl -MIO::Socket::INET -e '
 		$| = 1;
 		my $socket = IO::Socket::INET->new(LocalAddr => "127.0.0.1", LocalPort => 53, Proto => "udp") or die $!;
 		print "up\n";
 		print "asked\n" while $socket->recv(my $data, 512)'
-	await grep -q up "$LOG/resolver"
+	await grep -q up "$LOG/resolver.out"
 }
 
 left_in_time () { # <url> <seconds> <why>
 	rm -rf got
-	: >"$LOG/resolver"
+	: >"$LOG/resolver.out"
 	git clone -q "$srv/old.git" got
 	git -C got config remote.origin.url "$srv/canonical.git"
 	git -C got config remote.origin.vcs mirror
@@ -53,7 +37,7 @@ left_in_time () { # <url> <seconds> <why>
 	git -C got fetch 2>got.err || { cat got.err; fail 'git fetch'; }
 	cat got.err
 	assert_at_most $(($2 + slack)) $(($(date +%s) - before)) 'seconds'
-	assert_contains asked "$LOG/resolver"
+	assert_contains asked "$LOG/resolver.out"
 	assert_contains "$3" got.err
 	assert_objects_equal "$srv/canonical.git" got
 	assert_no_leftovers got
@@ -86,14 +70,14 @@ learned () {
 
 # 127.0.0.2 lets nobody in, as its queue is full; 127.0.0.1 serves. Whichever comes first.
 two_addresses () {
-	start full perl -MIO::Socket::INET -e '
+	serve full perl -MIO::Socket::INET -e '
 		my $listener = IO::Socket::INET->new(LocalAddr => "127.0.0.2", LocalPort => 9000, Listen => 1) or die $!;
 		my @all = map { IO::Socket::INET->new(PeerAddr => "127.0.0.2", PeerPort => 9000, Blocking => 0) } 1 .. 8;
 		$| = 1;
 		print "up\n";
 		sleep 600'
-	start daemon git daemon --export-all --listen=127.0.0.1 --port=9000 --base-path="$srv" "$srv"
-	await grep -q up "$LOG/full"
+	serve daemon git daemon --export-all --listen=127.0.0.1 --port=9000 --base-path="$srv" "$srv"
+	await grep -q up "$LOG/full.out"
 	await git ls-remote git://127.0.0.1:9000/fresh.git
 	for order in '1 2' '2 1'; do
 		for last in $order; do
@@ -115,8 +99,7 @@ two_addresses () {
 }
 
 if test -n "${GMF_NAMESPACE:-}"; then
-	srv=$GMF_SRV
-	namespace_up >"$LOG/up" 2>&1 || { echo "1..0 # SKIP no resolver of its own in a namespace: $(cat "$LOG/up")"; exit; }
+	namespace_is_up namespace_up
 	git config --global mirror.connectTimeout $patience
 	git config --global mirror.responseTimeout $patience
 	silent_resolver
@@ -129,12 +112,6 @@ if test -n "${GMF_NAMESPACE:-}"; then
 	test_done
 fi
 
-. "$T/lib-repos.sh"
-mkdir "$TRASH/srv"
-make_canonical_and_mirrors "$TRASH/srv" >"$LOG/make" 2>&1
-if unshare -rnm true 2>"$LOG/unshare"; then
-	GMF_NAMESPACE=1 GMF_SRV=$TRASH/srv GMF_BIN_DIR=$BIN TMPDIR=$TRASH unshare -rnm sh "$T/${0##*/}"
-else
-	skip_case 'a resolver that never answers' 'no namespaces here'
-	test_done
-fi
+mkdir "$srv"
+make_canonical_and_mirrors "$srv" >"$LOG/make" 2>&1
+in_namespace -rnm 'a resolver that never answers'

@@ -2,39 +2,19 @@
 # A canonical on a public address lists mirrors on private ones. The addresses
 # are those of a network namespace of this test; nothing leaves it.
 . "$(dirname "$0")/lib.sh"
-. "$T/lib-repos.sh"
-
-srv=$TRASH/srv
+. "$T/lib-namespace.sh"
 
 # 203.0.113.7, 203.0.113.8 and 10.9.9.9 are this machine.
 namespace_up () {
-	PATH=$PATH:/usr/sbin:/sbin
 	ip link set lo up &&
 		ip address add 203.0.113.7/32 dev lo &&
 		ip address add 203.0.113.8/32 dev lo &&
 		ip address add 10.9.9.9/32 dev lo
 }
 
-start () { # <name> <command>...
-	local name="$1"
-	shift
-	"$HELPER/own-group" "$@" >"$LOG/$name.out" 2>&1 </dev/null &
-	echo $! >>"$LOG/pids"
-}
-
-await () { # <command>...
-	local attempt
-	for attempt in $(seq 100); do
-		! "$@" >/dev/null 2>&1 || return 0
-		sleep 0.1
-	done
-	fail "never: $*"
-}
-
-# Ports are free here, so any will do.
 start_servers () {
-	start canonical "$BIN/git-mirror" serve --listen http://203.0.113.7:8000 "$srv"
-	start daemon git daemon --listen=203.0.113.8 --listen=10.9.9.9 --listen=127.0.0.1 --port=9000 --base-path="$srv" "$srv"
+	serve canonical "$BIN/git-mirror" serve --listen http://203.0.113.7:8000 "$srv"
+	serve daemon git daemon --listen=203.0.113.8 --listen=10.9.9.9 --listen=127.0.0.1 --port=9000 --base-path="$srv" "$srv"
 	await git ls-remote http://203.0.113.7:8000/canonical.git
 	await git ls-remote git://203.0.113.8:9000/near.git
 }
@@ -93,8 +73,7 @@ not_used_either () {
 }
 
 if test -n "${GMF_NAMESPACE:-}"; then
-	srv=$GMF_SRV
-	namespace_up >"$LOG/ip" 2>&1 || { echo "1..0 # SKIP no addresses in a network namespace: $(cat "$LOG/ip")"; exit; }
+	namespace_is_up namespace_up
 	start_servers
 	test_case 'mirrors on private addresses are refused' private_ones_are_refused
 	test_case 'mirror.allowPrivate' allowed
@@ -108,9 +87,4 @@ mkdir "$srv"
 	grow "$srv/canonical.git" main 60 1
 	cp -a "$srv/canonical.git" "$srv/near.git"
 } >"$LOG/make" 2>&1
-if unshare -rn true 2>"$LOG/unshare"; then
-	GMF_NAMESPACE=1 GMF_SRV=$srv GMF_BIN_DIR=$BIN TMPDIR=$TRASH unshare -rn sh "$T/${0##*/}"
-else
-	skip_case 'private mirrors of a public server' 'no network namespaces here'
-	test_done
-fi
+in_namespace -rn 'private mirrors of a public server'
