@@ -174,6 +174,17 @@ the_fastest_serves () {
 	assert_contains "^origin +1 +$(cat three) " list
 }
 
+# So is one that canonical has no part in.
+filling_is_a_measurement () {
+	a_client got "$(url_for git a.git)"
+	news 35 200
+	(cd got && git mirror-fetch -q --mirror-only)
+	git -C got mirror list --json >list
+	cat list
+	assert_contains '"bytes_per_second": [0-9]' list
+	assert_contains '"success": 1' list
+}
+
 probes () {
 	a_client got "$(url_for git a.git)" "$(dead_url git)" "$TRASH/srv/b.git"
 	git -C got mirror probe >out
@@ -235,6 +246,7 @@ test_case 'damaged data is remembered for a week' corrupt_data_is_remembered
 test_case 'nobody is blamed when everything fails' nobody_is_blamed_when_all_fails
 test_case 'a mirror must pay' a_mirror_must_pay
 test_case 'the fastest serves' the_fastest_serves
+test_case 'filling refs/mirror/ is a measurement' filling_is_a_measurement
 test_case 'probe' probes
 test_case 'the nearest by GeoIP' the_nearest_by_geoip
 test_case 'what is kept is private, and may be damaged' what_is_kept_is_private
