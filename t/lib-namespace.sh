@@ -9,6 +9,8 @@
 
 case ${0##*/} in lib*.sh) echo '1..0 # SKIP a library, not a test'; exit 0 ;; esac
 
+need ip iproute2
+need unshare util-linux
 . "$T/lib-servers.sh"
 . "$T/lib-repos.sh"
 srv=${GMF_SRV:-$TRASH/srv}
