@@ -100,6 +100,12 @@ pack_drips () { # <transport>
 	left_in_time "$1" "$(url_for "$1" dripping.git)" $((patience + drip_patience))
 }
 
+# Messages without end, at a good speed, and no object.
+only_talks () { # <transport>
+	left_in_time "$1" "$(url_for "$1" talking.git)" $((patience + drip_patience))
+	assert_contains "less than 1000 B/s for $drip_patience s" got.err
+}
+
 # All is here but the last word of the answer.
 end_withheld () {
 	link git end --endless 9000
@@ -155,15 +161,17 @@ git config --global mirror.connectTimeout $patience
 git config --global mirror.responseTimeout $patience
 git config --global mirror.idleTimeout $patience
 git config --global mirror.lowSpeedTime $drip_patience
-for name in stalled dripping; do
+for name in stalled dripping talking; do
 	cp -a "$srv/fresh.git" "$srv/$name.git"
 done
 echo 'stall 10000' >"$srv/stalled.git/lie"
 echo 'slow 100' >"$srv/dripping.git/lie"
+echo 'chatter 300' >"$srv/talking.git/lie"
 test_case 'plain git, the measure' plain_git_as_the_measure
 # Before there are servers, whose processes look the same.
 test_case 'path: silent in the pack' half_a_pack path
 test_case 'path: a pack drips' pack_drips path
+test_case 'path: only talks' only_talks path
 start_server git "$srv"
 start_server http "$srv"
 start_server https "$srv"
@@ -175,6 +183,7 @@ for over in git http https ssh; do
 	done
 	test_case "$over: drips" drips $over
 	test_case "$over: silent in the pack" half_a_pack $over
+	test_case "$over: only talks" only_talks $over
 done
 test_case 'the end of the answer is withheld' end_withheld
 test_case 'all mirrors hang' all_hang

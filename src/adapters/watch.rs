@@ -26,6 +26,8 @@ struct Shared {
     touched: AtomicBool,
     ended: AtomicBool,
     verdict: Mutex<Option<String>>,
+    /// What counts for the speed, where not every byte does.
+    useful: Mutex<Option<Arc<AtomicU64>>>,
 }
 
 /// Watches one channel until it is dropped.
@@ -51,6 +53,7 @@ impl Watch {
             touched: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             verdict: Mutex::new(None),
+            useful: Mutex::new(None),
         });
         let inner = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
         channel.reader = Box::new(Tap { inner, shared: Arc::clone(&shared) });
@@ -102,6 +105,15 @@ impl Watch {
         self.shared.touched.store(true, Relaxed);
     }
 
+    /// From now on only the bytes that are counted in `useful` count for the speed, or again all: who talks without end
+    /// and sends nothing is too slow.
+    pub fn judge_by(&self, useful: Option<Arc<AtomicU64>>) {
+        if let Ok(mut slot) = self.shared.useful.lock() {
+            *slot = useful;
+        }
+        self.touch();
+    }
+
     /// Returns why the channel was cut off, if it was.
     pub fn verdict(&self) -> Option<String> {
         self.shared.verdict.lock().ok()?.clone()
@@ -145,7 +157,9 @@ fn watch(shared: &Shared, limits: &Limits, killer: &Killer) {
             None
         } else {
             let last = Duration::from_millis(shared.last_ms.load(Relaxed));
-            flow.judge(limits, shared.started.elapsed(), last, shared.bytes.load(Relaxed))
+            let bytes = shared.bytes.load(Relaxed);
+            let useful = shared.useful.lock().ok().and_then(|slot| slot.as_ref().map(|useful| useful.load(Relaxed)));
+            flow.judge(limits, shared.started.elapsed(), last, bytes, useful.unwrap_or(bytes))
         };
         if let Some(verdict) = verdict {
             if let Ok(mut slot) = shared.verdict.lock() {

@@ -41,9 +41,9 @@ pub struct Flow {
 impl Flow {
     /// Returns why the mirror shall be left, if it shall.
     ///
-    /// All times are since the start: `now`, and `last` for the last byte (or the last time that waiting began);
-    /// `bytes` have come in all.
-    pub fn judge(&mut self, limits: &Limits, now: Duration, last: Duration, bytes: u64) -> Option<String> {
+    /// All times are since the start: `now`, and `last` for the last byte (or the last time that waiting began); `bytes`
+    /// have come in all, of which `useful` count for the speed: those of objects, while these are what is waited for.
+    pub fn judge(&mut self, limits: &Limits, now: Duration, last: Duration, bytes: u64, useful: u64) -> Option<String> {
         let silent = now.saturating_sub(last);
         if bytes == 0 && silent >= limits.first_byte {
             return Some(format!("no answer for {} s", limits.first_byte.as_secs_f32()));
@@ -54,14 +54,14 @@ impl Flow {
         if bytes == 0 {
             return None;
         }
-        let (since, then) = *self.window.get_or_insert((now, bytes));
+        let (since, then) = *self.window.get_or_insert((now, useful));
         let elapsed = now.saturating_sub(since);
         if elapsed >= limits.low_time {
             let least = limits.low_speed.saturating_mul(limits.low_time.as_secs());
-            if bytes - then < least {
+            if useful.saturating_sub(then) < least {
                 return Some(format!("less than {} B/s for {} s", limits.low_speed, limits.low_time.as_secs()));
             }
-            self.window = Some((now, bytes));
+            self.window = Some((now, useful));
         }
         None
     }
@@ -74,7 +74,7 @@ mod tests {
     fn run(steps: &[(u64, u64, u64)]) -> Option<String> {
         let mut flow = Flow::default();
         let s = Duration::from_secs;
-        steps.iter().find_map(|(now, last, bytes)| flow.judge(&Limits::default(), s(*now), s(*last), *bytes))
+        steps.iter().find_map(|(now, last, bytes)| flow.judge(&Limits::default(), s(*now), s(*last), *bytes, *bytes))
     }
 
     #[test]
@@ -86,5 +86,15 @@ mod tests {
         assert_eq!(run(&[(0, 0, 1), (30, 30, 30_000)]).as_deref(), Some("less than 1000 B/s for 30 s"));
         assert_eq!(run(&[(0, 0, 1), (30, 30, 30_001), (59, 59, 30_002)]), None);
         assert!(run(&[(0, 0, 1), (30, 30, 30_001), (60, 60, 30_002)]).is_some());
+    }
+
+    #[test]
+    fn leaves_who_only_talks() {
+        let mut flow = Flow::default();
+        let mut at = |s: u64, useful| {
+            flow.judge(&Limits::default(), Duration::from_secs(s), Duration::from_secs(s), s * 100_000, useful)
+        };
+        assert_eq!((at(1, 0), at(31, 30_000), at(60, 30_000)), (None, None, None));
+        assert!(at(61, 30_000).is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! gix's progress tree, reduced to the numbers that people are shown.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use gix::progress::{Id, MessageLevel, Step, StepShared, UNKNOWN, Unit};
 
@@ -14,6 +14,8 @@ pub struct Numbers {
     pub total: AtomicUsize,
     /// Objects resolved.
     pub resolved: StepShared,
+    /// Bytes of the pack.
+    pub bytes: Arc<AtomicU64>,
 }
 
 /// A node of the tree.

@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::io::{BufRead, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::meter::{Meter, Numbers};
 use super::quarantine::Quarantine;
@@ -45,6 +45,7 @@ impl Indexing<'_> {
         thin: Option<gix::odb::Handle>,
         stop: &AtomicBool,
     ) -> Result<u64> {
+        let mut reader = Counted { inner: reader, bytes: &self.numbers.bytes };
         let mut header = [0; 12];
         reader.read_exact(&mut header).map_err(Error::doing(Kind::Proof, "it broke off before the pack"))?;
         let objects = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
@@ -84,6 +85,31 @@ impl Indexing<'_> {
         self.repo.with_quarantine(&mut command, self.quarantine.path());
         let mut pack = Told { inner: pack, numbers: &self.numbers };
         process::fed(&mut command, &mut pack).map_err(|err| Error::new(Kind::Proof, err.message))
+    }
+}
+
+/// Counts the bytes of a pack.
+struct Counted<'a> {
+    inner: &'a mut dyn BufRead,
+    bytes: &'a AtomicU64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.bytes.fetch_add(n as u64, Relaxed);
+        Ok(n)
+    }
+}
+
+impl BufRead for Counted<'_> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        self.inner.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.bytes.fetch_add(amount as u64, Relaxed);
+        self.inner.consume(amount);
     }
 }
 

@@ -317,7 +317,9 @@ impl Seeder<'_> {
                 }
             });
             watch.mark();
+            watch.judge_by(Some(Arc::clone(&numbers.bytes)));
             let got = fetch(&indexing);
+            watch.judge_by(None);
             ended.store(true, Relaxed);
             shown.thread().unpark();
             partials.extend(indexing.partial.take());
