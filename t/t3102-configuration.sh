@@ -196,6 +196,30 @@ quiet () {
 
 start_server git "$TRASH/srv"
 
+# What cannot be read is said once, with its key, and the default holds.
+unreadable () {
+	for setting in 'connectTimeout soon' 'responseTimeout -1' 'idleTimeout 99999999999999999999' 'lowSpeedTime 3s' \
+		'lowSpeedLimit' 'mustPay perhaps' 'prompt 2x' 'quiet maybe'; do
+		a_client "$srv/fresh.git"
+		git -C got config "mirror.${setting% *}" "${setting#* }"
+		assert_eq fresh.git "$(served_by)" 'served by'
+		assert_eq 1 "$(grep -c "^warning: mirror.${setting% *}: .*; the default is used" got.err)" "warnings of $setting"
+		git -C got mirror list 2>err >/dev/null
+		assert_contains "^warning: mirror.${setting% *}: " err
+	done
+}
+
+no_limits () {
+	a_client "$srv/fresh.git"
+	for key in connectTimeout responseTimeout idleTimeout lowSpeedTime lowSpeedLimit; do
+		git -C got config mirror.$key 0
+	done
+	echo 'late 1' >"$srv/fresh.git/lie"
+	assert_eq fresh.git "$(served_by)" 'served by'
+	rm "$srv/fresh.git/lie"
+	assert_lacks warning: got.err
+}
+
 test_case 'plain git, the measure' plain_git_as_the_measure
 test_case 'nothing' nothing
 test_case 'remote.<name>.mirrorUrl' mirror_url
@@ -221,4 +245,6 @@ test_case 'no ext::' never_ext
 test_case 'no option in a URL' never_an_option
 test_case "git's own remote.<name>.mirror" gits_own_mirror_key
 test_case 'mirror.quiet' quiet
+test_case 'what cannot be read' unreadable
+test_case 'no limits' no_limits
 test_done

@@ -10,7 +10,7 @@ use crate::decide::host::is_private_host;
 use crate::decide::selector::Preference;
 use crate::decide::trust::{self, Trust};
 use crate::values::url_key::rest_behind;
-use crate::values::{Error, GitUrl, Kind, Listed, Mirror, Origin, Result};
+use crate::values::{Error, GitUrl, Kind, Listed, Mirror, Origin, Result, url};
 
 /// Mirrors named for one run, a line each (`git mirror-fetch --mirror-url`).
 pub const ENV_URLS: &str = "GIT_MIRROR_URL";
@@ -20,6 +20,18 @@ pub const ENV_PREFER: &str = "GIT_MIRROR_PREFER";
 /// How often a write is tried while another process holds git's lock, and the time between.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
+
+/// The keys of this program that hold a number.
+const NUMBERS: [&str; 5] = [
+    "mirror.connectTimeout",
+    "mirror.responseTimeout",
+    "mirror.idleTimeout",
+    "mirror.lowSpeedLimit",
+    "mirror.lowSpeedTime",
+];
+/// The keys of this program that say yes or no.
+const BOOLEANS: [&str; 5] =
+    ["mirror.mustPay", "mirror.quiet", "mirror.allowPrivate", "mirror.fromRef", "mirror.prompt"];
 
 /// All configuration that is in force here: `(key, value)` in git's order, the last one winning.
 #[derive(Debug, Clone, Default)]
@@ -224,6 +236,16 @@ impl Config {
         let names = run.iter().chain(&own).filter(|value| bool_of(value).is_none());
         let insists = wanted == Some(true) && !run.is_empty();
         Preference { wanted, first: names.map(|name| self.rewritten(name)).collect(), insists }
+    }
+
+    /// Returns which keys of this program cannot be read, and so count as not set; for people.
+    pub fn unreadable(&self) -> Vec<String> {
+        let value = |key: &str| Some(url::redact(self.get(&key.to_ascii_lowercase())?));
+        let numbers = NUMBERS.iter().filter(|key| self.number(&key.to_ascii_lowercase()).is_none());
+        let booleans = BOOLEANS.iter().filter(|key| self.bool(&key.to_ascii_lowercase()).is_none());
+        let numbers = numbers.filter_map(|key| Some(format!("{key}: '{}' is no number", value(key)?)));
+        let booleans = booleans.filter_map(|key| Some(format!("{key}: '{}' is neither true nor false", value(key)?)));
+        numbers.chain(booleans).map(|fault| format!("{fault}; the default is used")).collect()
     }
 
     /// Returns the number that `key` holds, with git's `k`, `m`, `g`; `None` where it is not set or no number.

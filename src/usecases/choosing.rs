@@ -156,6 +156,7 @@ impl<'a> Chooser<'a> {
     /// Decides, and says why; returns the mirrors to ask, in order.
     pub fn order(&self, work: Work) -> Vec<(Mirror, RefSpace)> {
         let Decision { known, choice, refused } = self.decide(work, true);
+        warn_of_settings(self.config, self.report);
         for (url, why) in refused {
             self.report.event(Event::Warning(format!("mirror '{url}' is not used: {why}")));
         }
@@ -169,6 +170,11 @@ impl<'a> Chooser<'a> {
         }
         choice.order.iter().map(|place| (known[place.at].mirror.clone(), known[place.at].space.clone())).collect()
     }
+}
+
+/// Tells of settings that cannot be read.
+pub fn warn_of_settings(config: &Config, report: &dyn Report) {
+    config.unreadable().into_iter().for_each(|fault| report.event(Event::Warning(fault)));
 }
 
 /// Returns how long a connection takes, where that is known.

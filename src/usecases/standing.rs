@@ -9,7 +9,7 @@ use crate::adapters::state::{self, Last};
 use crate::adapters::{hosts, state::now};
 use crate::decide::cost::Work;
 use crate::decide::facts::{Backoff, Copy, Host};
-use crate::usecases::choosing::{Chooser, Decision, Known};
+use crate::usecases::choosing::{Chooser, Decision, Known, warn_of_settings};
 use crate::usecases::manage::remote_url;
 use crate::values::{GitUrl, RefSpace, Report, Result};
 
@@ -32,6 +32,7 @@ pub struct Row {
 
 /// Calls `each` with a chooser for each of `remotes`, or for all where none is named.
 fn for_each(config: &Config, remotes: &[String], report: &dyn Report, mut each: impl FnMut(&Chooser)) -> Result<()> {
+    warn_of_settings(config, report);
     let repo = Repo::discover();
     let all: Vec<String> = config.remotes().into_iter().map(Into::into).collect();
     for remote in if remotes.is_empty() { &all } else { remotes } {

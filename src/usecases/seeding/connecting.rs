@@ -127,9 +127,12 @@ fn may_prompt(mirror: &Mirror, config: &Config) -> bool {
     asks && config.bool("mirror.prompt").unwrap_or(false)
 }
 
-/// Returns how long a mirror may be silent or slow, as configured.
+/// Returns how long a mirror may be silent or slow, as configured; 0 is no limit.
 pub(super) fn limits(config: &Config) -> Limits {
-    let seconds = |key: &str, default: Duration| config.number(key).map_or(default, Duration::from_secs);
+    let seconds = |key: &str, default: Duration| match config.number(key) {
+        Some(0) => Duration::MAX,
+        other => other.map_or(default, Duration::from_secs),
+    };
     let default = Limits::default();
     Limits {
         connect: seconds("mirror.connecttimeout", default.connect),

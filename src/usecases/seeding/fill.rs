@@ -9,7 +9,7 @@ use crate::adapters::seed::quarantine::{self};
 use crate::adapters::{refspec, run, state};
 use crate::decide::cost::Work;
 use crate::decide::plan::Manner;
-use crate::usecases::choosing::Decision;
+use crate::usecases::choosing::{Decision, warn_of_settings};
 use crate::usecases::observing::{Canonical, Observed, Outcome};
 use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
 
@@ -20,6 +20,7 @@ impl Seeder<'_> {
     /// # Errors
     /// [`Kind::Config`] where no mirror is known, [`Kind::Channel`] where none gives anything.
     pub fn fill(&self, sources: &[&str], haves: &[ObjectId]) -> Result<(String, RefSpace, usize)> {
+        warn_of_settings(self.config, self.report);
         let chooser = self.chooser();
         let Decision { known, choice, .. } = chooser.decide(Work::default(), true);
         if choice.order.is_empty() && run::skips_any() {
