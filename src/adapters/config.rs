@@ -3,6 +3,7 @@
 //!
 //! The keys are described in git-mirror(1).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::process;
@@ -133,16 +134,14 @@ impl Config {
     /// `mirror::…`, which means this very program: that prefix is not returned.
     pub fn rewritten(&self, url: &str) -> String {
         let rules: Vec<(&str, &str)> = self.subsections("url", "insteadof").collect();
-        Self::rewritten_by(&rules, url)
+        Self::rewritten_by(&rules, url).into_owned()
     }
 
-    fn rewritten_by(rules: &[(&str, &str)], url: &str) -> String {
-        rules
-            .iter()
-            .filter(|(_, prefix)| url.starts_with(prefix))
-            .max_by_key(|(_, prefix)| prefix.len())
-            .map(|(base, prefix)| format!("{}{}", base.strip_prefix("mirror::").unwrap_or(base), &url[prefix.len()..]))
-            .unwrap_or_else(|| url.to_owned())
+    fn rewritten_by<'a>(rules: &[(&str, &str)], url: &'a str) -> Cow<'a, str> {
+        let meant = rules.iter().filter(|(_, prefix)| url.starts_with(prefix));
+        meant.max_by_key(|(_, prefix)| prefix.len()).map_or(Cow::Borrowed(url), |(base, prefix)| {
+            format!("{}{}", base.strip_prefix("mirror::").unwrap_or(base), &url[prefix.len()..]).into()
+        })
     }
 
     /// Returns whether git's own policy lets a process use a transport: `GIT_ALLOW_PROTOCOL`, `protocol.<x>.allow`,
@@ -168,27 +167,28 @@ impl Config {
     ///
     /// `url` is the remote's URL as git gave it, `remote` its name.
     pub fn mirrors(&self, remote: &str, url: &str) -> Vec<Listed> {
-        let mut found: Vec<(String, Origin)> = Vec::new();
-        found.extend(self.run_urls.iter().map(|u| (u.clone(), Origin::CommandLine)));
+        let mut found: Vec<(Cow<str>, Origin)> = Vec::new();
+        found.extend(self.run_urls.iter().map(|u| (u.into(), Origin::CommandLine)));
         let own = format!("remote.{remote}.mirrorurl");
-        found.extend(self.all(&own).map(|u| (u.to_owned(), Origin::Remote)));
+        found.extend(self.all(&own).map(|u| (u.into(), Origin::Remote)));
         found.extend(
-            self.subsections("mirror", "mirrorof")
-                .filter_map(|(base, prefix)| Some((format!("{base}{}", rest_behind(url, prefix)?), Origin::Base))),
+            self.subsections("mirror", "mirrorof").filter_map(|(base, prefix)| {
+                Some((format!("{base}{}", rest_behind(url, prefix)?).into(), Origin::Base))
+            }),
         );
         let listed = format!("remote.{remote}.listedmirror");
-        found.extend(self.all(&listed).map(|u| (u.to_owned(), Origin::Listed)));
+        found.extend(self.all(&listed).map(|u| (u.into(), Origin::Listed)));
 
         let rules: Vec<(&str, &str)> = self.subsections("url", "insteadof").collect();
         let mut seen = std::collections::HashSet::new();
         found
-            .into_iter()
-            .map(|(text, origin)| (Self::rewritten_by(&rules, &text), text, origin))
+            .iter()
+            .map(|(text, origin)| (Self::rewritten_by(&rules, text), text, *origin))
             .filter(|(rewritten, ..)| seen.insert(rewritten.clone()))
             .map(|(rewritten, text, origin)| {
                 // What the user rewrites is the user's choice, not the server's.
-                let learned = origin == Origin::Listed && rewritten == text;
-                let judged = if learned { self.judge(&text, url) } else { Ok(()) };
+                let learned = origin == Origin::Listed && rewritten == *text;
+                let judged = if learned { self.judge(text, url) } else { Ok(()) };
                 match judged.and_then(|()| self.mirror(&rewritten, origin)) {
                     Ok(mirror) => Listed::Usable(mirror),
                     Err(err) => Listed::Refused(trust::shown(&rewritten), err.message),

@@ -56,10 +56,19 @@ impl Database {
 
     /// Returns where `address` is; nothing where the database does not say, or is damaged there.
     pub fn place(&self, address: IpAddr) -> Option<Place> {
-        // An IPv4 address mapped into IPv6 is not in every database.
-        let record = self.reader.lookup(address.to_canonical()).ok().filter(LookupResult::has_data)?;
+        let record = self.record(address)?;
         let place = Place { country: country(&record), continent: continent(&record), location: location(&record) };
         (!place.is_unknown()).then_some(place)
+    }
+
+    /// Returns the coordinates alone, which takes half as long.
+    pub fn location(&self, address: IpAddr) -> Option<Location> {
+        location(&self.record(address)?)
+    }
+
+    fn record(&self, address: IpAddr) -> Option<Record<'_>> {
+        // An IPv4 address mapped into IPv6 is not in every database.
+        self.reader.lookup(address.to_canonical()).ok().filter(LookupResult::has_data)
     }
 }
 

@@ -222,7 +222,7 @@ impl Places {
 
     fn distance(&self, url: &GitUrl) -> Option<f64> {
         let said = || self.said.get(&url.shown_host())?.parse().ok();
-        let looked_up = || self.database.as_ref()?.place(url.host.parse().ok()?)?.location;
+        let looked_up = || self.database.as_ref()?.location(url.host.parse().ok()?);
         distance_km(self.here, looked_up().or_else(said)?)
     }
 }

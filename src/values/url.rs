@@ -185,7 +185,11 @@ impl GitUrl {
 
     /// Returns the port that is used, where the transport has one.
     pub fn effective_port(&self) -> Option<u16> {
-        self.port.or(match self.scheme.as_str() {
+        self.port.or(self.usual_port())
+    }
+
+    fn usual_port(&self) -> Option<u16> {
+        match self.scheme.as_str() {
             "https" => Some(443),
             "http" => Some(80),
             "ftp" => Some(21),
@@ -193,7 +197,7 @@ impl GitUrl {
             "ssh" => Some(22),
             "git" => Some(9418),
             _ => None,
-        })
+        }
     }
 
     /// Returns host and port for people: `host`, `host:port` where the port is not the scheme's own, or the path of a
@@ -211,8 +215,7 @@ impl GitUrl {
 
     /// Returns the port, unless it is the one that the scheme has anyway.
     pub fn foreign_port(&self) -> Option<u16> {
-        let own = GitUrl { port: None, ..self.clone() }.effective_port();
-        self.port.filter(|port| Some(*port) != own)
+        self.port.filter(|port| Some(*port) != self.usual_port())
     }
 }
 
