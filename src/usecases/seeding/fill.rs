@@ -43,9 +43,11 @@ impl Seeder<'_> {
             self.report.event(Event::ProgressEnd);
             match refs {
                 Ok((refs, gift)) => {
-                    let outcome = gift.map(|gift| Outcome::Gave { ask: gift.ask, moved: gift.moved, lacked: 0.0 });
-                    let outcome = outcome.map(|outcome| Observed { url: mirror.url, space: space.clone(), outcome });
-                    observed.extend(outcome);
+                    observed.extend(gift.map(|Gift { ask, moved, .. }| Observed {
+                        url: mirror.url,
+                        space: space.clone(),
+                        outcome: Outcome::Gave { ask, moved, lacked: 0.0 },
+                    }));
                     chooser.keep(observed, Canonical::default(), true, None);
                     return Ok((who, space, refs));
                 }
