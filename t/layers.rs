@@ -285,7 +285,7 @@ fn bad_samples_are_found() {
         (1, "use super::super::decide::Selector;"),
         (0, "use super::wire;"),
         (2, "pub use crate :: cli;"),
-        (3, "use crate::usecases::helper as h;"),
+        (3, "use crate::usecases::fetching::helper as h;"),
         (4, "let x = git_mirror_fetch::cli::run();"),
         (0, "use std::fs;"),
         (0, "use std::{collections::HashMap, net::TcpStream};"),

@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
-use super::os::{self, Ended, Steering, terminal};
+use crate::adapters::os::{self, Ended, Steering, terminal};
 use crate::values::{Error, Kind, Result};
 
 /// The environment variables that belong to one repository (`git rev-parse --local-env-vars`, git 2.47): a process

@@ -5,11 +5,11 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::stderr::Stderr;
-use crate::adapters::channel::Family;
-use crate::adapters::config::Config;
-use crate::usecases::asking::{self, Answer};
-use crate::usecases::manage;
-use crate::usecases::publishing::{self, Published};
+use crate::adapters::git::config::Config;
+use crate::adapters::net::channel::Family;
+use crate::usecases::fetching::asking::{self, Answer};
+use crate::usecases::fetching::publishing::{self, Published};
+use crate::usecases::managing::manage;
 use crate::values::mirror_list::{MirrorEntry, MirrorList, PreferMirror};
 use crate::values::{GitUrl, Result};
 use crate::wire::mirror_command::Request;

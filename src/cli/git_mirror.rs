@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::{asking, server, standing};
-use crate::adapters::config::Config;
+use crate::adapters::git::config::Config;
 use crate::adapters::os;
-use crate::usecases::manage::{self, Prefer};
-use crate::usecases::{demo, man};
+use crate::usecases::managing::demo;
+use crate::usecases::managing::man;
+use crate::usecases::managing::manage::{self, Prefer};
 use crate::values::Result;
 
 /// Manage the mirrors of git remotes

@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use crate::adapters::os::{self, Ended};
-use crate::usecases::mirror_fetch::{self, Order};
+use crate::usecases::fetching::mirror_fetch::{self, Order};
 
 /// Fetch from a near mirror first; canonical verifies, completes, and names the refs
 ///

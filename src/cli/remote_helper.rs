@@ -2,7 +2,7 @@
 
 use clap::Parser;
 
-use crate::usecases::helper::{self, Invocation};
+use crate::usecases::fetching::helper::{self, Invocation};
 
 /// Remote helper that fetches from a near mirror first, and believes only the canonical server
 ///

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use core::net::IpAddr;
 
-use crate::adapters::geoip::Database;
+use crate::adapters::git::repo::Repo;
+use crate::adapters::kept::geoip::Database;
 use crate::adapters::list_file::{self, FILE_NAME};
-use crate::adapters::repo::Repo;
-use crate::usecases::served::Site;
-use crate::usecases::{http_backend, serve, upload_pack};
+use crate::usecases::serving::http_backend;
+use crate::usecases::serving::serve;
+use crate::usecases::serving::served::Site;
+use crate::usecases::serving::upload_pack;
 use crate::values::{Error, Kind, Result};
 
 /// Where mirror lists are.

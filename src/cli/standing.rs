@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::stderr::{Stderr, size};
-use crate::adapters::config::Config;
-use crate::adapters::probe::Probed;
-use crate::adapters::state::{Last, now};
+use crate::adapters::git::config::Config;
+use crate::adapters::kept::state::{Last, now};
+use crate::adapters::net::probe::Probed;
 use crate::decide::selector::duration;
-use crate::usecases::choosing::Known;
-use crate::usecases::standing::{self, Row};
+use crate::usecases::fetching::choosing::Known;
+use crate::usecases::managing::standing::{self, Row};
 use crate::values::Result;
 
 #[derive(Debug, clap::Args)]

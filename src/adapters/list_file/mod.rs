@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 pub use check::{Checked, MOST_MIRRORS, Problem, check};
 
-use super::file_cache::FileCache;
-use super::os::{self, FileStamp};
+use crate::adapters::kept::file_cache::FileCache;
+use crate::adapters::os::{self, FileStamp};
 use crate::decide::policy::Listing;
 use crate::values::{Error, Kind, Result};
 

@@ -1,6 +1,6 @@
 //! Objects from a mirror into a quarantine: gix-protocol speaks the client's side, gix-pack indexes what comes.
 //!
-//! Nothing here is believed: what is fetched stays in the quarantine until [`super::repo::Repo::prove`] has seen it.
+//! Nothing here is believed: what is fetched stays in the quarantine until [`crate::adapters::git::repo::Repo::prove`] has seen it.
 
 mod closed;
 mod meter;
@@ -19,9 +19,9 @@ use gix::protocol::handshake;
 use gix::protocol::transport::client::blocking_io::{ReadlineBufRead, TransportV2Ext};
 use gix::protocol::transport::{Protocol, Service, client};
 
-use super::channel::Channel;
-use super::odb::Odb;
-use super::watch::Held;
+use crate::adapters::git::odb::Odb;
+use crate::adapters::net::channel::Channel;
+use crate::adapters::net::watch::Held;
 pub use closed::{Links, is_closed};
 pub use meter::Numbers;
 pub use pack::{Indexing, strict_option};

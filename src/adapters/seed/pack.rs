@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use super::meter::{Meter, Numbers};
 use super::quarantine::Quarantine;
 use super::salvage::{Kept, Partial};
-use crate::adapters::config::Config;
+use crate::adapters::git::config::Config;
+use crate::adapters::git::repo::Repo;
 use crate::adapters::process;
-use crate::adapters::repo::Repo;
 use crate::values::{Error, Kind, Result};
 
 /// From this many objects on `git index-pack` is used: gix would hold more than about 1 GiB.

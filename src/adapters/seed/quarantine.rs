@@ -6,9 +6,9 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use crate::adapters::git::repo::Repo;
 use crate::adapters::os::OnSignal;
 use crate::adapters::process;
-use crate::adapters::repo::Repo;
 use crate::values::{Error, Kind, Result};
 
 const PREFIX: &str = "tmp_objdir-mirror-";
@@ -116,7 +116,7 @@ fn place(file: &Path, to: &Path, sync: bool) -> Result<()> {
     let target = to.join(file.file_name().unwrap_or_default());
     (|| {
         let mut permissions = std::fs::metadata(file)?.permissions();
-        super::super::os::make_world_readable(&mut permissions);
+        crate::adapters::os::make_world_readable(&mut permissions);
         std::fs::set_permissions(file, permissions)?;
         if sync {
             File::open(file)?.sync_all()?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use gix::odb::pack;
 
 use super::quarantine::Quarantine;
-use crate::adapters::odb::Odb;
+use crate::adapters::git::odb::Odb;
 use crate::values::{Error, Kind, Result};
 
 /// What came of a pack.
@@ -151,8 +151,8 @@ impl Drop for Kept<'_> {
 mod tests {
     use super::super::{Indexing, Links, NEVER};
     use super::*;
+    use crate::adapters::git::repo::Repo;
     use crate::adapters::process;
-    use crate::adapters::repo::Repo;
     use gix::ObjectId;
 
     /// Ends in an error, as a connection that breaks does.

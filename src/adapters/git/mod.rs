@@ -1,0 +1,9 @@
+//! The repository on this machine, through git's plumbing and gix.
+
+pub mod config;
+pub mod enter_repo;
+pub mod litter;
+pub mod odb;
+pub mod refspec;
+pub mod repo;
+pub mod run;

@@ -1,0 +1,66 @@
+//! Questions to the object store that need no process: is an object here, and what kind is it.
+
+use gix::ObjectId;
+use gix::objs::{Exists, FindHeader};
+
+use crate::adapters::git::repo::Repo;
+use crate::values::{Error, Kind, Result};
+
+/// An open object store, alternates included.
+pub struct Odb(pub gix::odb::Handle);
+
+impl Odb {
+    /// Opens the store of `repo`.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where it cannot be read.
+    pub fn open(repo: &Repo) -> Result<Self> {
+        Self::at(&repo.objects, repo.hash)
+    }
+
+    /// Opens the store at an object directory.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where it cannot be read.
+    pub fn at(objects: &std::path::Path, hash: gix::hash::Kind) -> Result<Self> {
+        let doing = format!("cannot open the object store at {}", objects.display());
+        gix::odb::at(objects, hash).map(Odb).map_err(Error::doing(Kind::Local, doing))
+    }
+
+    /// Returns whether the object is here. Says nothing of what it reaches.
+    pub fn has(&self, id: &ObjectId) -> bool {
+        self.0.exists(id)
+    }
+
+    /// Returns whether the object is here and a commit.
+    pub fn is_commit(&self, id: &ObjectId) -> bool {
+        self.0.try_header(id).is_ok_and(|header| header.is_some_and(|h| h.kind == gix::objs::Kind::Commit))
+    }
+
+    /// Returns when a commit was committed, in seconds since 1970; `None` for what is not here or no commit.
+    pub fn commit_time(&self, id: &ObjectId) -> Option<i64> {
+        use gix::objs::FindExt;
+        let mut buffer = Vec::new();
+        let commit = self.0.find_commit(id, &mut buffer).ok()?;
+        commit.committer().ok().map(|who| who.seconds())
+    }
+
+    /// Returns `id`, or what it finally points to where it is an annotated tag.
+    pub fn peel(&self, id: &ObjectId) -> ObjectId {
+        use gix::objs::Find;
+        let (mut id, mut buffer) = (*id, Vec::new());
+        for _ in 0..16 {
+            match self.0.try_find(&id, &mut buffer) {
+                Ok(Some(object)) if object.kind == gix::objs::Kind::Tag => {
+                    let target = gix::objs::TagRefIter::from_bytes(object.data, id.kind()).target_id();
+                    match target {
+                        Ok(target) => id = target,
+                        Err(_) => return id,
+                    }
+                }
+                _ => return id,
+            }
+        }
+        id
+    }
+}

@@ -1,0 +1,247 @@
+//! The local repository, through git's own plumbing: proofs, `refs/mirror/*`, and what is reachable.
+
+use std::path::{Path, PathBuf};
+
+use gix::ObjectId;
+
+use crate::adapters::git::config::Config;
+use crate::adapters::process::{git, output};
+use crate::values::{Error, Kind, Result, refspace};
+
+/// A repository.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    /// What `git rev-parse --git-common-dir` names: shared by all worktrees.
+    pub common_dir: PathBuf,
+    /// The object directory.
+    pub objects: PathBuf,
+    /// The hash of its object names.
+    pub hash: gix::hash::Kind,
+}
+
+impl Repo {
+    /// Finds the repository that `GIT_DIR` or the current directory is in; `None` where there is none.
+    pub fn discover() -> Option<Self> {
+        let args = [
+            "rev-parse",
+            "--path-format=absolute",
+            "--git-common-dir",
+            "--git-path",
+            "objects",
+            "--show-object-format",
+        ];
+        let text = output(&mut git(args), b"").ok()?;
+        let text = String::from_utf8(text).ok()?;
+        let mut lines = text.lines();
+        Some(Repo {
+            common_dir: lines.next()?.into(),
+            objects: lines.next()?.into(),
+            hash: match lines.next()? {
+                "sha256" => gix::hash::Kind::Sha256,
+                _ => gix::hash::Kind::Sha1,
+            },
+        })
+    }
+
+    /// Returns whether this is a partial clone: there git fetches what is missing, and a hole proves nothing.
+    pub fn is_partial(config: &Config) -> bool {
+        config.get("extensions.partialclone").is_some()
+            || config
+                .subsections("remote", "promisor")
+                .any(|(_, v)| crate::adapters::git::config::bool_of(v).unwrap_or(true))
+    }
+
+    /// Returns whether a ref exists outside `refs/mirror/`.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails.
+    pub fn has_refs(&self) -> Result<bool> {
+        Ok(!self.recent_tips(1)?.is_empty())
+    }
+
+    /// Returns what the latest `count` refs outside `refs/mirror/` name, newest first: what to offer to a server where
+    /// git offered nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails.
+    pub fn recent_tips(&self, count: usize) -> Result<Vec<ObjectId>> {
+        let out = output(&mut git(["for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)"]), b"")?;
+        let text = String::from_utf8_lossy(&out);
+        let real =
+            text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, n)| !n.starts_with(refspace::PREFIX));
+        Ok(real.filter_map(|(hex, _)| hex.parse().ok()).take(count).collect())
+    }
+
+    /// Proves that everything that `tips` reach is present, but for what `vouched` reach: commits of which git says that
+    /// it has them, complete. Where there are none, all refs outside `refs/mirror/` vouch. `quarantine` is an object
+    /// directory that is looked at as well.
+    ///
+    /// This is what git itself checks after a fetch (`check_connected` in its `connected.c`).
+    ///
+    /// # Errors
+    /// [`Kind::Proof`] where an object is missing or damaged.
+    pub fn prove(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> Result<()> {
+        let mut command = git(["rev-list", "--objects", "--quiet", "--stdin"]);
+        command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
+        if vouched.is_empty() {
+            command.args(["--not", "--exclude=refs/mirror/*", "--all"]);
+            // Seen from a quarantine this repository is an alternate itself: its refs would be read a second time.
+            if quarantine.is_none() || self.objects.join("info/alternates").exists() {
+                command.arg("--alternate-refs");
+            }
+        }
+        if let Some(quarantine) = quarantine {
+            self.with_quarantine(&mut command, quarantine);
+        }
+        let mut input = lines(tips.iter());
+        input.extend(vouched.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
+        output(&mut command, &input).map(|_| ()).map_err(|err| Error::new(Kind::Proof, err.message))
+    }
+
+    /// Has `command` read and write `quarantine`, with this repository's objects behind it.
+    pub fn with_quarantine(&self, command: &mut std::process::Command, quarantine: &Path) {
+        let mut behind = vec![self.objects.clone()];
+        if let Some(more) = std::env::var_os("GIT_ALTERNATE_OBJECT_DIRECTORIES") {
+            behind.extend(std::env::split_paths(&more));
+        }
+        // git reads quotes in this list (environment variable in git(1)); a path with a colon needs them.
+        let quoted = behind.iter().map(|path| {
+            let text = path.to_string_lossy();
+            if text.contains([':', '"', '\n']) {
+                format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
+            } else {
+                text.into_owned()
+            }
+        });
+        command
+            .env("GIT_OBJECT_DIRECTORY", quarantine)
+            .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", quoted.collect::<Vec<_>>().join(":"));
+    }
+
+    /// Returns those of `commits` (or annotated tags) that neither `from` nor a ref outside `refs/mirror/` reaches.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails.
+    pub fn unreached(
+        &self,
+        commits: &[ObjectId],
+        from: &[ObjectId],
+        quarantine: Option<&Path>,
+    ) -> Result<Vec<ObjectId>> {
+        let mut command = git(["rev-list", "--stdin", "--not", "--exclude=refs/mirror/*", "--all"]);
+        if let Some(quarantine) = quarantine {
+            self.with_quarantine(&mut command, quarantine);
+        }
+        let mut input = lines(commits.iter());
+        input.extend(from.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
+        let out = output(&mut command, &input)?;
+        let out: std::collections::HashSet<ObjectId> = oids(&out).collect();
+        Ok(commits.iter().filter(|id| out.contains(*id)).copied().collect())
+    }
+
+    /// Returns first-parent ancestors of `tip` at distances 1, 2, 4, 8, … (at most 16): commits that a server which
+    /// does not know `tip` may know.
+    pub fn older(&self, tip: &ObjectId) -> Vec<ObjectId> {
+        let args = ["rev-list", "--first-parent", "--max-count=32769", &tip.to_string()];
+        let out = output(&mut git(args), b"").unwrap_or_default();
+        let line: Vec<ObjectId> = oids(&out).collect();
+        (0..16).map_while(|power| line.get(1 << power).copied()).collect()
+    }
+
+    /// Creates or moves refs, all or none, without reflogs.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git refuses.
+    pub fn update_refs<'a>(&self, refs: impl IntoIterator<Item = (&'a str, &'a ObjectId)>) -> Result<()> {
+        let input: String = refs.into_iter().map(|(name, oid)| format!("update {name} {oid}\n")).collect();
+        let args = ["-c", "core.logAllRefUpdates=false", "update-ref", "--stdin"];
+        output(&mut git(args), input.as_bytes()).map(|_| ())
+    }
+
+    /// Returns `(name, object, peeled to a commit where it is one)` of all refs below `refs/mirror/`.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails.
+    pub fn mirror_refs(&self) -> Result<Vec<MirrorRef>> {
+        let format = "--format=%(refname) %(objectname) %(objecttype) %(*objectname) %(*objecttype)";
+        let out = output(&mut git(["for-each-ref", format, refspace::PREFIX]), b"")?;
+        Ok(String::from_utf8_lossy(&out)
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split(' ');
+                let (name, oid, kind) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
+                let peeled = words.next().filter(|w| !w.is_empty()).and_then(|w| w.parse().ok());
+                let commit = match (kind, peeled, words.next()) {
+                    ("commit", ..) => Some(oid),
+                    ("tag", Some(peeled), Some("commit")) => Some(peeled),
+                    _ => None,
+                };
+                Some(MirrorRef { name: name.to_owned(), oid, commit })
+            })
+            .collect())
+    }
+
+    /// Deletes those of `refs`, which [`Repo::mirror_refs`] gave, that `from` or a ref elsewhere reaches; returns how many stay.
+    ///
+    /// This is the clean-up walk of DESIGN 4: the mirror's refs interesting, the real ones uninteresting.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails; then nothing is deleted.
+    pub fn tidy(&self, refs: &[MirrorRef], from: &[ObjectId]) -> Result<usize> {
+        if refs.is_empty() {
+            return Ok(0);
+        }
+        // Most are named by canonical itself; only the others are worth a walk.
+        let named: std::collections::HashSet<&ObjectId> = from.iter().collect();
+        let commits: Vec<ObjectId> = refs.iter().filter_map(|r| r.commit).filter(|id| !named.contains(id)).collect();
+        let unreached: std::collections::HashSet<_> = match commits.as_slice() {
+            [] => Default::default(),
+            commits => self.unreached(commits, from, None)?.into_iter().collect(),
+        };
+        let stays = |r: &MirrorRef| r.commit.is_some_and(|commit| unreached.contains(&commit));
+        let gone: String =
+            refs.iter().filter(|r| !stays(r)).map(|r| format!("delete {} {}\n", r.name, r.oid)).collect();
+        if !gone.is_empty() {
+            output(&mut git(["update-ref", "--stdin"]), gone.as_bytes())?;
+            self.remove_empty_dirs();
+        }
+        Ok(refs.iter().filter(|r| stays(r)).count())
+    }
+
+    /// git leaves empty directories behind deleted refs; they are noise to whoever looks at `refs/mirror`.
+    fn remove_empty_dirs(&self) {
+        fn sweep(dir: &Path) {
+            let Ok(entries) = std::fs::read_dir(dir) else { return };
+            for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|t| t.is_dir())) {
+                sweep(&entry.path());
+            }
+            let _ = std::fs::remove_dir(dir); // refused where something is in it
+        }
+        sweep(&self.common_dir.join("refs/mirror"));
+    }
+}
+
+/// Returns the short name of the current branch, born or not; `None` where HEAD is detached.
+pub fn current_branch() -> Option<String> {
+    let out = output(&mut git(["symbolic-ref", "-q", "--short", "HEAD"]), b"").ok()?;
+    Some(String::from_utf8_lossy(&out).trim_end().to_owned())
+}
+
+/// A ref below `refs/mirror/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MirrorRef {
+    /// The full name.
+    pub name: String,
+    /// What it names.
+    pub oid: ObjectId,
+    /// The commit that it finally names, where it does.
+    pub commit: Option<ObjectId>,
+}
+
+fn lines<'a>(ids: impl Iterator<Item = &'a ObjectId>) -> Vec<u8> {
+    ids.flat_map(|id| format!("{id}\n").into_bytes()).collect()
+}
+
+fn oids(text: &[u8]) -> impl Iterator<Item = ObjectId> {
+    text.split(|byte| *byte == b'\n').filter_map(|hex| ObjectId::from_hex(hex).ok())
+}

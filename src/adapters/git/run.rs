@@ -1,0 +1,132 @@
+//! What the processes of one `git mirror-fetch` run tell it, and what it tells them.
+//!
+//! `GIT_MIRROR_RUN` names a file of that run, to which they append lines, with their process id before each:
+//! `asking <mirror>`, `idle`, `unreached <remote>`. They hold a lock on it for as long as they live.
+//! `GIT_MIRROR_SKIP` lists mirrors to leave alone, by their names below `refs/mirror/`.
+//! `GIT_MIRROR_PART` says which part of a run a `git mirror-fetch` is that another one has started.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::adapters::os;
+use crate::values::RefSpace;
+
+/// Names the file of a run.
+pub const ENV_RUN: &str = "GIT_MIRROR_RUN";
+/// Lists mirrors to leave alone, a line each.
+pub const ENV_SKIP: &str = "GIT_MIRROR_SKIP";
+/// Says which part of a run this process is.
+pub const ENV_PART: &str = "GIT_MIRROR_PART";
+
+/// A part of a run that is a process of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The whole, at the terminal, which it gives back in the end.
+    Front,
+    /// Filling `refs/mirror/`.
+    Fill,
+}
+
+impl Part {
+    /// Returns the part that this process is.
+    pub fn of_this_process() -> Option<Self> {
+        let word = std::env::var(ENV_PART).ok()?;
+        [Part::Front, Part::Fill].into_iter().find(|part| part.word() == word)
+    }
+
+    /// Returns what [`ENV_PART`] holds.
+    pub fn word(self) -> &'static str {
+        match self {
+            Part::Front => "front",
+            Part::Fill => "fill",
+        }
+    }
+}
+
+/// Returns whether this process belongs to a run.
+pub fn is_inside() -> bool {
+    std::env::var_os(ENV_RUN).is_some()
+}
+
+/// Tells the run, if there is one, that this process lives, for as long as what is returned does.
+pub fn join() -> Option<File> {
+    let file = File::open(std::env::var_os(ENV_RUN)?).ok()?;
+    file.lock_shared().ok()?;
+    Some(file)
+}
+
+/// Waits until nobody who has joined the run lives any more; at most `limit`.
+pub fn wait_all_gone(file: &Path, limit: Duration) {
+    let Ok(file) = File::open(file) else { return };
+    let until = Instant::now() + limit;
+    while file.try_lock().is_err() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Appends a line to the run's file, where there is a run. Does not return once a signal has come: a mirror that is being
+/// cut off for that reason is still being asked.
+pub fn note(line: &str) {
+    os::go_on_unless_ending();
+    let Some(path) = std::env::var_os(ENV_RUN) else { return };
+    let file = File::options().append(true).open(path);
+    let line = format!("{} {line}\n", std::process::id());
+    if let Err(err) = file.and_then(|mut file| file.write_all(line.as_bytes())) {
+        tracing::debug!(%err, line, "cannot note it for git mirror-fetch");
+    }
+}
+
+/// Returns whether the run wants a mirror left alone.
+pub fn is_skipped(space: &RefSpace) -> bool {
+    std::env::var(ENV_SKIP).is_ok_and(|list| list.lines().any(|name| name == space.name()))
+}
+
+/// Returns whether the run wants any mirror left alone.
+pub fn skips_any() -> bool {
+    std::env::var(ENV_SKIP).is_ok_and(|list| !list.is_empty())
+}
+
+/// What a run's file says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The mirrors that were being asked when it ended.
+    pub asking: Vec<String>,
+    /// The remotes whose canonical server could not be reached.
+    pub unreached: Vec<String>,
+}
+
+impl Said {
+    /// Reads the lines of a run's file.
+    pub fn parse(text: &str) -> Self {
+        let mut unreached = Vec::new();
+        let mut asking = BTreeMap::new();
+        for (process, said) in text.lines().filter_map(|line| line.split_once(' ')) {
+            match said.split_once(' ') {
+                Some(("asking", mirror)) => drop(asking.insert(process, mirror.to_owned())),
+                Some(("unreached", remote)) => unreached.push(remote.to_owned()),
+                _ => drop(asking.remove(process)),
+            }
+        }
+        let mut asking: Vec<String> = asking.into_values().collect();
+        asking.sort();
+        asking.dedup();
+        Said { asking, unreached }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_helpers_said() {
+        let said = Said::parse(
+            "1 asking a\n1 idle\n2 unreached origin\n2 asking b\n3 asking c\n4 asking c\n1 asking d\n1 idle\n",
+        );
+        assert_eq!((said.asking, said.unreached), (vec!["b".into(), "c".into()], vec!["origin".to_owned()]));
+        assert_eq!(Said::parse("1 asking a\n1 idle\n"), Said::default());
+    }
+}

@@ -1,0 +1,59 @@
+//! Small TOML files that several processes change: under a lock, and replaced by rename.
+//!
+//! They hold what was seen, not what was said: any of them may be deleted at any time, and a damaged one counts as none.
+//! Who cannot get the lock in time leaves the file as it is. Only the user may read them.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::adapters::os;
+
+/// How often the lock is tried, and the time between: whoever holds it needs a millisecond or two.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+/// What is larger, in bytes, was not written here.
+const MOST: u64 = 16 << 20;
+
+/// A change of an entry.
+pub type Change<T> = Box<dyn FnOnce(&mut T)>;
+
+/// Reads a file; what is missing or damaged is empty.
+pub fn load<T: Default + DeserializeOwned>(path: &Path) -> T {
+    let fits = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MOST);
+    let text = fits.then(|| std::fs::read_to_string(path).ok()).flatten();
+    text.and_then(|text| toml::from_str(&text).ok()).unwrap_or_default()
+}
+
+/// Changes a file. A failure is only logged: it must not fail a fetch.
+pub fn change<T: Default + Serialize + DeserializeOwned>(path: &Path, change: impl FnOnce(&mut T)) {
+    if let Err(err) = try_change(path, change) {
+        tracing::debug!(%err, path = %path.display(), "cannot change a state file");
+    }
+}
+
+fn try_change<T: Default + Serialize + DeserializeOwned>(
+    path: &Path,
+    change: impl FnOnce(&mut T),
+) -> std::io::Result<()> {
+    let dir = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
+    os::make_private_folder(dir)?;
+    let lock = std::fs::File::create(dir.join("lock"))?;
+    let mut tries = 0;
+    while let Err(err) = lock.try_lock() {
+        tries += 1;
+        if tries == LOCK_TRIES {
+            return Err(err.into());
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    let mut file = load(path);
+    change(&mut file);
+    let text = toml::to_string(&file).map_err(std::io::Error::other)?;
+    let mut new = tempfile::Builder::new().prefix("new.").tempfile_in(dir)?; // mode 0600
+    new.write_all(text.as_bytes())?;
+    new.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! Which mirrors to ask for one remote, in which order: what is known is gathered here, and `decide::selector` decides.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::adapters::git::config::Config;
+use crate::adapters::git::repo::Repo;
+use crate::adapters::git::run;
+use crate::adapters::kept::geoip::Database;
+use crate::adapters::kept::hosts::{self, Hosts};
+use crate::adapters::kept::shared_file::Change;
+use crate::adapters::kept::state;
+use crate::adapters::net::channel::Family;
+use crate::adapters::net::probe::{self, Patience, Probed};
+use crate::decide::cost::Work;
+use crate::decide::facts::{Copy, Figure, Host};
+use crate::decide::policy::distance_km;
+use crate::decide::selector::{self, Candidate, Choice, Question};
+use crate::values::mirror_list::Location;
+use crate::values::{Error, Event, GitUrl, Listed, Mirror, RefSpace, Report, Transport};
+
+/// Most mirrors that are probed for one fetch: of more, those that are nearest by what is known.
+const MOST_PROBED: usize = 16;
+
+/// Chooses for one remote.
+#[derive(Clone, Copy)]
+pub struct Chooser<'a> {
+    /// The repository, where there is one.
+    pub repo: Option<&'a Repo>,
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// The remote's name.
+    pub remote: &'a str,
+    /// The remote's URL: canonical's.
+    pub url: &'a GitUrl,
+    /// Which addresses may be used.
+    pub family: Family,
+    /// Who is told.
+    pub report: &'a dyn Report,
+}
+
+/// A mirror, and what is known of it.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The mirror.
+    pub mirror: Mirror,
+    /// Where its refs are kept.
+    pub space: RefSpace,
+    /// What is known of its host.
+    pub host: Host,
+    /// What is known of this repository there.
+    pub copy: Copy,
+    /// How far away it is, in kilometres.
+    pub km: Option<f64>,
+}
+
+/// What was decided, and on what grounds.
+pub struct Decision {
+    /// All mirrors that can be used, as they are configured.
+    pub known: Vec<Known>,
+    /// Which to try; indices into `known`.
+    pub choice: Choice,
+    /// Entries that cannot be mirrors, and why.
+    pub refused: Vec<(String, String)>,
+}
+
+impl<'a> Chooser<'a> {
+    /// Returns what is known of each mirror, and the entries that cannot be one.
+    fn known(&self, hosts: &Hosts, now: u64) -> (Vec<Known>, Vec<(String, String)>) {
+        let (mut usable, mut refused) = (Vec::new(), Vec::new());
+        for listed in self.config.mirrors(self.remote, self.url.raw()) {
+            match listed {
+                Listed::Usable(mirror) => usable.push(mirror),
+                Listed::Refused(url, why) => refused.push((url, why)),
+            }
+        }
+        let spaces = RefSpace::of_all(&usable);
+        let copies = self.repo.map(state::copies).unwrap_or_default();
+        let places = Places::load(self);
+        let known = usable.into_iter().zip(spaces).map(|(mirror, space)| Known {
+            host: hosts.get(&mirror.url).at(now),
+            copy: copies.get(space.name()).cloned().unwrap_or_default(),
+            km: places.as_ref().and_then(|places| places.distance(&mirror.url)),
+            mirror,
+            space,
+        });
+        (known.filter(|known| !run::is_skipped(&known.space)).collect(), refused)
+    }
+
+    /// Decides which mirrors to ask. With `probing`, where there is a choice, and no fresh figure to decide by, the
+    /// mirrors' hosts are probed.
+    pub fn decide(&self, work: Work, probing: bool) -> Decision {
+        let began = Instant::now();
+        let (hosts, now) = (Hosts::load(), state::now());
+        let (mut known, refused) = self.known(&hosts, now);
+        let question = Question {
+            preference: self.config.preference(self.remote),
+            work,
+            canonical: hosts.get(self.url).at(now),
+            must_pay: self.config.bool("mirror.mustpay").unwrap_or(true),
+            now,
+            seed: u64::from(hosts.seed),
+        };
+        let mut choice = choose(&known, &question);
+        tracing::debug!(mirrors = known.len(), took = ?began.elapsed(), "chose");
+        let unprobed = if probing { self.unprobed(&known, &choice, now) } else { Vec::new() };
+        if !unprobed.is_empty() {
+            let nearest = choice.order.iter().filter_map(|place| connect_time(&known[place.at])).min();
+            self.probe(&mut known, &unprobed, Patience::Nearest(nearest));
+            choice = choose(&known, &question);
+        }
+        Decision { known, choice, refused }
+    }
+
+    /// Returns which mirrors to probe: those that share the first place but for what is not known.
+    fn unprobed(&self, known: &[Known], choice: &Choice, now: u64) -> Vec<usize> {
+        let preference = self.config.preference(self.remote);
+        let places = choice.order.iter().map(|place| place.at);
+        let Some(first) = places.clone().next() else { return Vec::new() };
+        let tier = |at: usize| selector::tier(&known[at].mirror, &preference);
+        let rivals: Vec<usize> = places.filter(|at| tier(*at) == tier(first)).take(MOST_PROBED).collect();
+        let possible =
+            |at: &usize| !known[*at].host.is_probed(now) && probe::is_possible(&known[*at].mirror.url, self.config);
+        if rivals.len() < 2 { Vec::new() } else { rivals.into_iter().filter(possible).collect() }
+    }
+
+    /// Measures connect times, and keeps them. Returns what came of each.
+    pub fn probe(&self, known: &mut [Known], which: &[usize], patience: Patience) -> Vec<Probed> {
+        let urls: Vec<&GitUrl> = which.iter().map(|at| &known[*at].mirror.url).collect();
+        tracing::debug!(count = urls.len(), "probe");
+        let probed = probe::connect_times(&urls, self.family, patience);
+        let now = state::now();
+        let mut changes: Vec<(GitUrl, Change<Host>)> = Vec::new();
+        for (at, outcome) in which.iter().zip(&probed) {
+            let (Probed::Connected(time) | Probed::Slower(time)) = outcome else { continue };
+            let ms = time.as_secs_f64() * 1000.0;
+            Figure::sample(&mut known[*at].host.connect, ms, now);
+            changes.push((known[*at].mirror.url.clone(), Box::new(move |h| Figure::sample(&mut h.connect, ms, now))));
+        }
+        hosts::note(now, changes);
+        probed
+    }
+
+    /// Probes all mirrors, and returns what is known of them then, with what came of it; nothing where one cannot be
+    /// probed.
+    pub fn probe_all(&self) -> Vec<(Known, Option<Probed>)> {
+        let (mut known, _) = self.known(&Hosts::load(), state::now());
+        let possible = |at: &usize| probe::is_possible(&known[*at].mirror.url, self.config);
+        let which: Vec<usize> = (0..known.len()).filter(possible).collect();
+        let mut probed: Vec<Option<Probed>> = vec![None; known.len()];
+        for (at, outcome) in which.iter().zip(self.probe(&mut known, &which, Patience::All)) {
+            probed[*at] = Some(outcome);
+        }
+        known.into_iter().zip(probed).collect()
+    }
+
+    /// Decides, and says why; returns the mirrors to ask, in order.
+    pub fn order(&self, work: Work) -> Vec<(Mirror, RefSpace)> {
+        let Decision { known, choice, refused } = self.decide(work, true);
+        warn_of_settings(self.config, self.report);
+        for (url, why) in refused {
+            self.report.event(Event::Warning(format!("mirror '{url}' is not used: {why}")));
+        }
+        let who = |at: usize| known[at].mirror.url.shown_host();
+        for place in &choice.excluded {
+            let text = format!("mirror: {} is not asked: {}", who(place.at), place.reason);
+            self.report.event(Event::Detail(text));
+        }
+        if let (Some(first), true) = (choice.order.first(), known.len() > 1) {
+            self.report.event(Event::Detail(format!("mirror: {} goes first: {}", who(first.at), first.reason)));
+        }
+        choice.order.iter().map(|place| (known[place.at].mirror.clone(), known[place.at].space.clone())).collect()
+    }
+}
+
+/// Tells of settings that cannot be read.
+pub fn warn_of_settings(config: &Config, report: &dyn Report) {
+    config.unreadable().into_iter().for_each(|fault| report.event(Event::Warning(fault)));
+}
+
+/// Returns how long a connection takes, where that is known.
+fn connect_time(known: &Known) -> Option<Duration> {
+    if known.mirror.url.transport == Transport::Local {
+        return Some(Duration::ZERO);
+    }
+    known.host.connect.map(|figure| Duration::from_secs_f64((figure.value / 1000.0).clamp(0.0, 60.0)))
+}
+
+fn choose(known: &[Known], question: &Question) -> Choice {
+    let candidates: Vec<Candidate> = known
+        .iter()
+        .map(|known| Candidate {
+            mirror: &known.mirror,
+            host: known.host.clone(),
+            copy: known.copy.clone(),
+            km: known.km,
+        })
+        .collect();
+    selector::choose(&candidates, question)
+}
+
+/// Where this machine and the mirrors are. Nobody is asked for it: it is configured, was said by canonical, or stands in
+/// a database that is here.
+struct Places {
+    here: Location,
+    said: std::collections::BTreeMap<String, String>,
+    database: Option<Database>,
+}
+
+impl Places {
+    /// Returns nothing where it is not known where this machine is.
+    fn load(chooser: &Chooser) -> Option<Self> {
+        let known = chooser.repo.and_then(|repo| state::known_list(repo, chooser.remote)).unwrap_or_default();
+        let configured = chooser.config.get("mirror.location").map(str::parse::<Location>);
+        let warn = |err: &Error| chooser.report.event(Event::Warning(format!("mirror.location: {err}")));
+        let configured = configured.and_then(|place| place.inspect_err(warn).ok());
+        let here = configured.or_else(|| known.here.as_deref().and_then(|place| place.parse().ok()))?;
+        let database = chooser.config.get("mirror.geoipdatabase").filter(|path| !path.is_empty());
+        let warn = |err: &Error| chooser.report.event(Event::Warning(format!("mirror.geoipDatabase: {err}")));
+        let database = database.and_then(|path| Database::open(Path::new(path)).inspect_err(warn).ok());
+        Some(Places { here, said: known.places, database })
+    }
+
+    fn distance(&self, url: &GitUrl) -> Option<f64> {
+        let said = || self.said.get(&url.shown_host())?.parse().ok();
+        let looked_up = || self.database.as_ref()?.location(url.host.parse().ok()?);
+        distance_km(self.here, looked_up().or_else(said)?)
+    }
+}

@@ -1,0 +1,385 @@
+//! The remote helper: gitremote-helpers(7) towards git, a relay to canonical behind it.
+//!
+//! `connect` is what it offers. Over HTTP, where `connect` may have to fall back, it also offers what `git remote-https`
+//! offers, and passes that through.
+
+mod canonical;
+mod http;
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use gix::ObjectId;
+
+use crate::adapters::git::config;
+use crate::adapters::git::config::Config;
+use crate::adapters::git::odb::Odb;
+use crate::adapters::git::repo::Repo;
+use crate::adapters::git::run;
+use crate::adapters::net::channel::{Channel, Family, HttpHelper, Role, Service};
+use crate::adapters::net::pktio::{self, PktReader};
+use crate::adapters::os;
+use crate::decide::cost::Work;
+use crate::usecases::fetching::asking::Open;
+use crate::usecases::fetching::choosing::{Chooser, Decision};
+use crate::usecases::fetching::relay::{Relay, Seen};
+use crate::usecases::fetching::seeding::{Early, Seeded, Seeder};
+use crate::values::report::Silent;
+use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
+use crate::wire::Advert;
+
+/// How long to wait for git to be done with canonical's pack before the clean-up. It is over at once when git is.
+const GIT_IS_DONE: Duration = Duration::from_secs(3600);
+
+/// How long to go on without git: it may close both of its ends, one after the other.
+const GIT_IS_DEAD: Duration = Duration::from_secs(1);
+
+/// How git started the helper.
+pub struct Invocation {
+    /// The remote's name, or its URL where it has none.
+    pub remote: String,
+    /// The canonical URL.
+    pub url: String,
+}
+
+struct Helper<'a, O> {
+    remote: String,
+    /// The URL as git gave it.
+    given: String,
+    /// The URL that is used.
+    url: GitUrl,
+    config: Config,
+    repo: Option<Repo>,
+    report: &'a dyn Report,
+    git_in: PktReader<Box<dyn Read + Send>>,
+    git_out: O,
+    http: Option<HttpHelper>,
+    program: Option<String>,
+    /// The `option` lines that git has sent.
+    options: Vec<String>,
+    family: Family,
+    began: Instant,
+}
+
+/// Serves git until it is done. Returns the exit code.
+///
+/// # Errors
+/// Whatever ended it early; git exits with 128 then, as it does when its own transport fails.
+pub fn run(
+    invocation: Invocation,
+    git_in: impl Read + Send + 'static,
+    git_out: impl Write + AsFd,
+    report: &dyn Report,
+) -> Result<i32> {
+    let began = Instant::now();
+    let _run = run::join();
+    let config = Config::load()?;
+    let url = GitUrl::parse(&whole_url(&config, &invocation))?;
+    if !config.protocol_allowed(&url.scheme) {
+        return Err(Error::new(Kind::Config, format!("transport '{}' not allowed", url.scheme)));
+    }
+    let http = match url.transport {
+        Transport::Http => Some(HttpHelper::start(&invocation.remote, &url, Role::Canonical, &config)?),
+        _ => None,
+    };
+    let mut helper = Helper {
+        remote: invocation.remote,
+        given: invocation.url,
+        url,
+        config,
+        repo: std::env::var_os("GIT_DIR").and_then(|_| Repo::discover()),
+        report,
+        git_in: PktReader::new(Box::new(git_in), "git"),
+        git_out,
+        http,
+        program: None,
+        options: Vec::new(),
+        family: Family::Any,
+        began,
+    };
+    helper.serve()
+}
+
+impl<O: Write + AsFd> Helper<'_, O> {
+    fn serve(&mut self) -> Result<i32> {
+        let (mut verbosity, mut progress) = (1, false);
+        while let Some(line) = self.git_in.read_line()? {
+            let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
+            match word {
+                "capabilities" => {
+                    let http = "fetch\npush\ncheck-connectivity\nobject-format\n";
+                    let more = if self.http.is_some() { http } else { "" };
+                    self.say(&format!("connect\noption\n{more}\n"))?;
+                    if self.http.is_some() {
+                        self.http_capabilities()?;
+                    }
+                }
+                "option" => {
+                    let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
+                    match name {
+                        "verbosity" => verbosity = value.parse().unwrap_or(1),
+                        "progress" => progress = value == "true",
+                        "family" => self.family = if value == "ipv4" { Family::V4 } else { Family::V6 },
+                        _ => {}
+                    }
+                    self.report.event(Event::Settings { verbosity, progress });
+                    let answer = self.option(&line, name, value)?;
+                    self.say(&format!("{answer}\n"))?;
+                }
+                "connect" => {
+                    let service = Service::parse(rest)
+                        .ok_or_else(|| Error::new(Kind::Usage, format!("git asks for the unknown service '{rest}'")))?;
+                    if let Some(code) = self.connect(service)? {
+                        return Ok(code);
+                    }
+                }
+                "" => return self.done(),
+                _ if self.http.is_some() => return self.pass_through(line),
+                _ => return Err(Error::new(Kind::Usage, format!("git sends the unknown command '{line}'"))),
+            }
+        }
+        self.done()
+    }
+
+    fn say(&mut self, text: &str) -> Result<()> {
+        pktio::write_bytes(&mut self.git_out, text.as_bytes(), "git")
+    }
+
+    fn done(&mut self) -> Result<i32> {
+        Ok(self.http.take().map_or(0, HttpHelper::wait))
+    }
+
+    fn option(&mut self, line: &str, name: &str, value: &str) -> Result<String> {
+        self.options.push(line.to_owned());
+        if let Some(http) = self.http.as_mut() {
+            http.send(line)?;
+            return http.line();
+        }
+        if name == "servpath" {
+            self.program = Some(unquoted(value));
+        }
+        // With `connect` all others are carried out by git itself.
+        Ok("ok".into())
+    }
+
+    /// Returns the exit code where the connection was made and is over, `None` where git is told to fall back.
+    fn connect(&mut self, service: Service) -> Result<Option<i32>> {
+        if service == Service::UploadPack {
+            self.adopt_plain_url();
+        }
+        let stateless = self.http.is_some();
+        let Some(channel) = self.open(service)? else {
+            self.say("fallback\n")?;
+            return Ok(None);
+        };
+        self.say("\n")?;
+        match service {
+            Service::UploadPack => self.upload_pack(channel, stateless),
+            Service::ReceivePack | Service::UploadArchive => self.pipe(channel, &[]),
+        }
+        .map(Some)
+    }
+
+    /// Copies bytes both ways until the server is done. `first` has been read from the channel already.
+    fn pipe(&mut self, mut channel: Channel, first: &[u8]) -> Result<i32> {
+        pktio::write_bytes(&mut self.git_out, first, "git")?;
+        let nothing = || Box::new(std::io::empty());
+        let mut reader = std::mem::replace(&mut channel.reader, nothing());
+        let mut git_in = std::mem::replace(&mut self.git_in, PktReader::new(nothing(), "git"));
+        if let Some(mut writer) = channel.writer.take() {
+            // A server that dies first leaves this thread waiting for git, which waits for our end: nobody joins it.
+            std::thread::spawn(move || pktio::copy(git_in.raw(), &mut *writer));
+        }
+        if let Err(err) = pktio::copy(&mut reader, &mut self.git_out) {
+            tracing::debug!(%err, "the connection broke");
+        }
+        Ok(channel.finish())
+    }
+
+    fn upload_pack(&mut self, channel: Channel, stateless: bool) -> Result<i32> {
+        let open = Open::read(channel, &self.url)?;
+        let Some(first) = open.packets.first() else {
+            self.note_unreached();
+            return Ok(open.channel.finish()); // whoever hung up has said why
+        };
+        if !Advert::announces_v2(first) {
+            // git decides by what is in its store before it says what it wants: seeding now would change that.
+            self.learn_old(&open.packets);
+            let Open { mut channel, mut server, packets } = open;
+            let mut bytes = Vec::new();
+            packets.iter().for_each(|pkt| pkt.encode(&mut bytes));
+            bytes.extend_from_slice(server.raw().buffer());
+            channel.reader = server.into_inner();
+            return self.pipe(channel, &bytes);
+        }
+        let (once, open) = self.learn(open, stateless)?;
+        let Open { mut channel, mut server, packets } = open;
+        if once {
+            self.config = self.config.clone().with_run(&[], &["true".into()]);
+        }
+        pktio::write(&mut self.git_out, &packets, "git")?;
+        let mut writer = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
+        // A git that is killed tells nobody.
+        let with_git = os::NoReaderNoWork::watch(&self.git_out, GIT_IS_DEAD);
+        let (config, remote, url, inside) = (&self.config, &self.remote, &self.url, self.repo.is_some());
+        let (report, family) = (self.report, self.family);
+        let early = Cell::new(None);
+        // Canonical alone serves a part of a history.
+        let part = |option: &String| option.starts_with("option depth") || option.starts_with("option filter");
+        let whole = !self.options.iter().any(part);
+        let mut seen = Relay {
+            git_in: &mut self.git_in,
+            git_out: &mut self.git_out,
+            server_in: &mut server,
+            server_out: &mut *writer,
+            stateless,
+        }
+        .run(
+            |wanted| {
+                // `git clone` has learned the hash of object names only by now.
+                let Some(repo) = inside.then(Repo::discover).flatten() else { return Seeded::default() };
+                Seeder { repo: &repo, config, remote, url, family, report, early: early.take().into() }.seed(wanted)
+            },
+            || {
+                let empty = || Repo::discover().is_some_and(|repo| repo.has_refs().is_ok_and(|has| !has));
+                if whole && inside && empty() {
+                    early.set(connect_early(config, remote, url, family));
+                }
+            },
+        )?;
+        drop(early);
+        drop((with_git, writer));
+        let code = channel.finish();
+        if seen.seeded.is_some() {
+            self.repo = Repo::discover();
+        }
+        self.keep(&mut seen);
+        self.tidy(&seen);
+        self.close(&seen);
+        Ok(code)
+    }
+
+    /// Deletes the mirror refs that what canonical names has made superfluous, once git is done with its pack.
+    fn tidy(&mut self, seen: &Seen) {
+        let Some(repo) = &self.repo else { return };
+        let Ok(refs) = repo.mirror_refs() else { return };
+        if refs.is_empty() {
+            return;
+        }
+        if seen.canonical_asked {
+            os::wait_reader_gone(&self.git_out, GIT_IS_DONE);
+        }
+        let Ok(odb) = Odb::open(repo) else { return };
+        // After a kill, git may want nothing: what canonical names counts, wanted or not. Most mirror refs are what it
+        // names; only for the others it is worth to look at all that it names.
+        let named: HashSet<&ObjectId> = seen
+            .canonical
+            .refs
+            .iter()
+            .flat_map(|r| [Some(&r.oid), r.peeled.as_ref()])
+            .flatten()
+            .chain(&seen.wants)
+            .collect();
+        let commits = refs.iter().filter_map(|r| r.commit.as_ref());
+        let here: Vec<ObjectId> = if commits.clone().all(|id| named.contains(id)) {
+            commits.copied().collect()
+        } else {
+            named.into_iter().map(|id| odb.peel(id)).filter(|id| odb.is_commit(id)).collect()
+        };
+        match repo.tidy(&refs, &here) {
+            Ok(stay) => tracing::debug!(stay, "tidied refs/mirror"),
+            Err(err) => tracing::debug!(%err, "cannot tidy refs/mirror"),
+        }
+    }
+
+    /// Keeps what the fetch has shown of the mirrors, and of canonical.
+    fn keep(&self, seen: &mut Seen) {
+        let Some(seeded) = seen.seeded.as_mut() else { return };
+        let Self { config, remote, url, family, report, .. } = self;
+        if config.mirrors(remote, url.raw()).is_empty() {
+            return; // there is nothing to compare canonical with
+        }
+        let chooser = Chooser { repo: self.repo.as_ref(), config, remote, url, family: *family, report: *report };
+        let online = seeded.complete || seen.canonical_answered || !seeded.from.is_empty();
+        let wants = (!seen.clone).then_some(seen.wants.len());
+        chooser.keep(std::mem::take(&mut seeded.observed), seen.figures, online, wants);
+    }
+
+    /// Tells who gave how much.
+    fn close(&self, seen: &Seen) {
+        let Some(seeded) = seen.seeded.as_ref().filter(|s| !s.from.is_empty()) else { return };
+        if self.config.bool("mirror.quiet").unwrap_or(false) {
+            return;
+        }
+        self.report.event(Event::Closing {
+            from_mirrors: seeded.from.clone(),
+            canonical: self.url.shown_host(),
+            from_canonical: seen.from_canonical,
+            elapsed: self.began.elapsed(),
+        });
+    }
+
+    /// After `git clone mirror::<url>`: leaves the plain URL and `vcs = mirror`, so that other tools see the URL that
+    /// they know. Only in a repository without refs, whose URL is still as `git clone` wrote it.
+    fn adopt_plain_url(&self) {
+        let Some(repo) = &self.repo else { return };
+        let key = format!("remote.{}.url", self.remote);
+        let prefixed = format!("mirror::{}", self.given);
+        let mut urls = self.config.all(&key);
+        if urls.next() != Some(prefixed.as_str()) || urls.next().is_some() || !repo.has_refs().is_ok_and(|has| !has) {
+            return;
+        }
+        let vcs = format!("remote.{}.vcs", self.remote);
+        let done = config::write(&[&vcs, "mirror"]).and_then(|()| config::write(&[&key, &self.given]));
+        if let Err(err) = done {
+            tracing::debug!(%err, "the URL keeps its prefix");
+        }
+    }
+}
+
+/// Begins to connect to the mirror that a clone will ask first.
+fn connect_early(config: &Config, remote: &str, url: &GitUrl, family: Family) -> Option<Early> {
+    let chooser = Chooser { repo: None, config, remote, url, family, report: &Silent };
+    let Decision { known, choice, .. } = chooser.decide(Work { clone: true, bytes: None }, true);
+    Early::start(&known[choice.order.first()?.at].mirror, config, family)
+}
+
+/// Returns the URL as it was before git cut a `<helper>::` off (`remove_ext_force` in its `transport-helper.c`): it
+/// takes the first `::` of an IPv6 address for one.
+fn whole_url(config: &Config, invocation: &Invocation) -> String {
+    let key = format!("remote.{}.url", invocation.remote);
+    let known = config.all(&key).next().unwrap_or(&invocation.remote);
+    let rewritten = config.rewritten(known);
+    match rewritten.split_once("::") {
+        Some((helper, rest)) if helper.contains('[') && rest == invocation.url => return rewritten,
+        _ => {}
+    }
+    // git has not seen what is behind its prefix, and will once the prefix is gone.
+    match known.strip_prefix("mirror::") {
+        Some(rest) if rest == invocation.url => config.rewritten(rest),
+        _ => invocation.url.clone(),
+    }
+}
+
+/// Undoes git's `quote_c_style`, in which option values travel.
+fn unquoted(value: &str) -> String {
+    use gix::bstr::ByteSlice;
+    match gix::quote::ansi_c::undo(value.as_bytes().as_bstr()) {
+        Ok((text, _)) => text.to_string(),
+        Err(_) => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn option_values() {
+        assert_eq!(unquoted("/usr/bin/x"), "/usr/bin/x");
+        assert_eq!(unquoted(r#""a\"b""#), "a\"b");
+    }
+}

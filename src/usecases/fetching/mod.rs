@@ -1,0 +1,12 @@
+//! The client: a fetch, from the remote helper through the relay and the mirrors to the refs.
+
+pub mod asking;
+pub mod choosing;
+pub mod helper;
+pub mod learning;
+pub mod mirror_fetch;
+pub mod observing;
+pub mod publishing;
+pub mod relay;
+pub mod seeding;
+pub mod steps;

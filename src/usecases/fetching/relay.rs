@@ -1,0 +1,198 @@
+//! The relay for protocol v2 between git and the canonical server (DESIGN 2).
+//!
+//! It copies what both say, and does something of its own at one point: when git first asks for objects, mirrors are
+//! asked before. Requests and answers alternate, so one thread does.
+
+use std::io::{BufWriter, Read, Write};
+use std::time::{Duration, Instant};
+
+use gix::ObjectId;
+
+use crate::adapters::net::pktio::{self, PktReader};
+use crate::usecases::fetching::observing::Canonical;
+use crate::usecases::fetching::seeding::{Seeded, Wanted};
+use crate::values::{Error, Kind, Result};
+use crate::wire::{AckFilter, FetchRequest, Pkt, RefList};
+
+/// What a relay saw.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Canonical's refs, as far as git asked for them.
+    pub canonical: RefList,
+    /// The ids that git wanted.
+    pub wants: Vec<ObjectId>,
+    /// Whether it had nothing to offer for them.
+    pub clone: bool,
+    /// Who was asked before canonical, and what they gave.
+    pub seeded: Option<Seeded>,
+    /// Bytes that canonical sent in answer to requests for objects.
+    pub from_canonical: u64,
+    /// Whether canonical was asked for objects at all.
+    pub canonical_asked: bool,
+    /// Whether it has answered such a request.
+    pub canonical_answered: bool,
+    /// How long its answers took to begin, and how long its objects took.
+    pub figures: Canonical,
+}
+
+/// One relayed connection.
+pub struct Relay<'a, I, S, O: Write> {
+    /// From git.
+    pub git_in: &'a mut PktReader<I>,
+    /// To git.
+    pub git_out: &'a mut O,
+    /// From canonical.
+    pub server_in: &'a mut PktReader<S>,
+    /// To canonical.
+    pub server_out: &'a mut dyn Write,
+    /// Whether each request is a connection of its own: then a lone flush, git's farewell, is not for the server.
+    pub stateless: bool,
+}
+
+/// An answer that has been passed on.
+struct Answer {
+    /// Whether it came up to its flush.
+    whole: bool,
+    /// How long its first packet took.
+    first: Duration,
+    /// How long the rest took.
+    rest: Duration,
+}
+
+impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
+    /// Relays until git closes its side, or canonical goes away. `seed` is called once at most, and `cloning` before it
+    /// where git may have begun a clone.
+    ///
+    /// # Errors
+    /// [`Kind::Channel`] where git goes away, [`Kind::Protocol`] where either side sends what is no packet.
+    pub fn run(&mut self, mut seed: impl FnMut(&Wanted) -> Seeded, mut cloning: impl FnMut()) -> Result<Seen> {
+        let mut seen = Seen::default();
+        while let Some(request) = self.request()? {
+            let answered = if FetchRequest::is_fetch(&request) {
+                self.fetch(FetchRequest::parse(request), &mut seen, &mut seed)?
+            } else {
+                let is_ls_refs = request.first().is_some_and(|pkt| pkt.text() == b"command=ls-refs");
+                if request == [Pkt::Flush] {
+                    if !self.stateless {
+                        self.ask(&request);
+                    }
+                    continue;
+                }
+                self.ask(&request);
+                // What `git clone` asks for, and `git ls-remote` next to never.
+                let prefixes = [&b"ref-prefix HEAD"[..], b"ref-prefix refs/heads/", b"ref-prefix refs/tags/"];
+                if is_ls_refs && prefixes.iter().all(|prefix| request.iter().any(|pkt| pkt.text() == *prefix)) {
+                    cloning();
+                }
+                let answer = self.answer(|pkt| {
+                    if is_ls_refs {
+                        seen.canonical.take_v2(pkt.text());
+                    }
+                    true
+                })?;
+                seen.figures.answer = seen.figures.answer.or(Some(answer.first));
+                answer.whole
+            };
+            if !answered {
+                break;
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Reads a request: all packets up to and with its flush. `None` where git has closed its side.
+    fn request(&mut self) -> Result<Option<Vec<Pkt>>> {
+        let mut packets = Vec::new();
+        while let Some(pkt) = self.git_in.read()? {
+            let last = pkt == Pkt::Flush;
+            packets.push(pkt);
+            if last {
+                return Ok(Some(packets));
+            }
+        }
+        if packets.is_empty() { Ok(None) } else { Err(Error::new(Kind::Protocol, "git broke off within a request")) }
+    }
+
+    fn fetch(
+        &mut self,
+        request: FetchRequest,
+        seen: &mut Seen,
+        seed: &mut impl FnMut(&Wanted) -> Seeded,
+    ) -> Result<bool> {
+        if seen.wants.is_empty() {
+            seen.wants.clone_from(&request.wants); // later rounds repeat them
+            seen.clone = request.haves.is_empty();
+        }
+        if seen.seeded.is_none() && !seen.canonical_asked && request.plain {
+            seen.seeded = Some(seed(&Wanted {
+                wants: &request.wants,
+                haves: &request.haves,
+                include_tag: request.include_tag,
+                canonical: &seen.canonical,
+            }));
+        }
+        if !seen.canonical_asked {
+            seen.from_canonical = seen.seeded.as_ref().map_or(0, |seeded| seeded.from_canonical);
+        }
+        let ours = seen.seeded.as_ref().filter(|_| request.plain);
+        if ours.is_some_and(|seeded| seeded.complete) {
+            let hash = request.wants.first().map_or(gix::hash::Kind::Sha1, |id| id.kind());
+            let answer = request.empty_answer(hash);
+            pktio::write(&mut *self.git_out, &answer, "git")?;
+            return Ok(true);
+        }
+        let none = Seeded::default();
+        let ours = ours.unwrap_or(&none);
+        seen.canonical_asked = true;
+        let packets = request.with(&ours.here, &ours.tags, &ours.haves);
+        let added = ours.haves.iter().filter(|id| !request.haves.contains(id)).copied();
+        let mut filter = AckFilter::new(added);
+        self.ask(&packets);
+        let before = self.server_in.bytes;
+        let answer = self.answer(|pkt| filter.passes(pkt))?;
+        let bytes = self.server_in.bytes - before;
+        seen.from_canonical += bytes;
+        seen.canonical_answered |= answer.whole;
+        seen.figures.moved.0 += bytes;
+        seen.figures.moved.1 += answer.rest;
+        Ok(answer.whole)
+    }
+
+    /// Sends a request to canonical. Where canonical has gone, reading its answer will tell.
+    fn ask(&mut self, packets: &[Pkt]) {
+        if let Err(err) = pktio::write(self.server_out, packets, "canonical") {
+            tracing::debug!(%err, "cannot send a request");
+        }
+    }
+
+    /// Passes an answer on to git, up to and with its flush, but for packets that `passes` holds back.
+    fn answer(&mut self, mut passes: impl FnMut(&Pkt) -> bool) -> Result<Answer> {
+        let began = Instant::now();
+        let mut first = None;
+        let gone = Error::doing(Kind::Channel, "cannot write to git");
+        let mut out = BufWriter::with_capacity(128 * 1024, &mut *self.git_out);
+        let mut bytes = Vec::new();
+        let result = (|| {
+            loop {
+                let Some(pkt) = self.server_in.read().map_err(std::io::Error::other)? else { return Ok(false) };
+                first.get_or_insert_with(|| began.elapsed());
+                if passes(&pkt) {
+                    bytes.clear();
+                    pkt.encode(&mut bytes);
+                    out.write_all(&bytes)?;
+                }
+                if pkt == Pkt::Flush {
+                    return Ok(true);
+                }
+                if self.server_in.is_drained() {
+                    out.flush()?;
+                }
+            }
+        })();
+        let flushed = out.flush();
+        let whole = result.and_then(|whole| flushed.map(|()| whole)).map_err(gone)?;
+        let all = began.elapsed();
+        let first = first.unwrap_or(all);
+        Ok(Answer { whole, first, rest: all - first })
+    }
+}

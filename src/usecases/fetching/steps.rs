@@ -1,0 +1,87 @@
+//! The steps of `git mirror-fetch`, each a process of its own. A Ctrl-C leaves the mirror that is being asked, and the
+//! step runs once more without it; a second one soon after, or one while no mirror is asked, ends the run.
+//!
+//! A process that is killed leaves nothing of what a mirror sent but what is proved: so nothing has to be told apart
+//! here, and what was proved is not fetched again.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::adapters::git::run::{self, Said};
+use crate::adapters::os::{self, Ended, Steering};
+use crate::adapters::process;
+use crate::values::{Error, Event, Kind, Report, Result};
+
+/// Two interrupts within this time end the run, whatever is going on.
+const DOUBLE: Duration = Duration::from_secs(2);
+
+/// How long to wait for helpers that git has not waited for.
+const LAST_GONE: Duration = Duration::from_secs(10);
+
+/// Runs steps.
+pub struct Steps<'a> {
+    steering: Steering,
+    leaving: bool,
+    skipped: Vec<String>,
+    pressed: Option<Instant>,
+    report: &'a dyn Report,
+}
+
+impl<'a> Steps<'a> {
+    /// Returns them. Without `leaving`, an interrupt ends the run, as it ends git.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where signals cannot be watched.
+    pub fn new(leaving: bool, report: &'a dyn Report) -> Result<Self> {
+        let steering = Steering::new().map_err(Error::doing(Kind::Local, "cannot watch signals"))?;
+        Ok(Steps { steering, leaving, skipped: Vec::new(), pressed: None, report })
+    }
+
+    /// Runs what `command` returns, as often as mirrors are left. Returns how the last one ended and what it said; as
+    /// ended by a signal if one has come that shall end the run.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where it cannot be started.
+    pub fn run(&mut self, command: impl Fn() -> Result<Command>) -> Result<(Ended, Said)> {
+        loop {
+            let file =
+                tempfile::NamedTempFile::new().map_err(Error::doing(Kind::Local, "cannot make a temporary file"))?;
+            let mut command = command()?;
+            command.env(run::ENV_RUN, file.path()).env(run::ENV_SKIP, self.skipped.join("\n"));
+            let (mut left, mut told) = (false, None);
+            let (leaving, pressed) = (self.leaving, &mut self.pressed);
+            let ended = process::steered(&mut command, &mut self.steering, |signal| {
+                let now = Instant::now();
+                let again = signal == os::INTERRUPT && pressed.replace(now).is_some_and(|last| now - last <= DOUBLE);
+                if leaving && signal == os::INTERRUPT && !again {
+                    left = true;
+                } else {
+                    told = Some(signal);
+                }
+            })?;
+            run::wait_all_gone(file.path(), LAST_GONE);
+            let said = Said::parse(&std::fs::read_to_string(file.path()).unwrap_or_default());
+            if let Some(signal) = told {
+                return Ok((Ended::Signal(signal), said));
+            }
+            if !left || said.asking.is_empty() {
+                return Ok((ended, said));
+            }
+            for mirror in said.asking {
+                let reason = "interrupted; Ctrl-C again within 2 seconds ends the fetch".into();
+                self.report.event(Event::Left { mirror: mirror.clone(), reason });
+                self.skipped.push(mirror);
+            }
+        }
+    }
+
+    /// Returns whether Ctrl-C was pressed.
+    pub fn interrupted(&self) -> bool {
+        self.pressed.is_some()
+    }
+
+    /// Returns a signal that has come since, and shall end the run.
+    pub fn told(&mut self) -> Option<Ended> {
+        self.steering.pending().last().map(Ended::Signal)
+    }
+}

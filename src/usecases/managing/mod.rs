@@ -1,0 +1,6 @@
+//! The rest of `git mirror`: what people ask for and set up by hand.
+
+pub mod demo;
+pub mod man;
+pub mod manage;
+pub mod standing;

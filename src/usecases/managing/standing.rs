@@ -1,0 +1,117 @@
+//! `git mirror list|probe|forgive`: how the mirrors of a repository stand.
+
+use crate::adapters::git::config::Config;
+use crate::adapters::git::repo::Repo;
+use crate::adapters::kept::hosts;
+use crate::adapters::kept::shared_file::Change;
+use crate::adapters::kept::state::now;
+use crate::adapters::kept::state::{self, Last};
+use crate::adapters::net::channel::Family;
+use crate::adapters::net::probe::Probed;
+use crate::decide::cost::Work;
+use crate::decide::facts::{Backoff, Copy, Host};
+use crate::usecases::fetching::choosing::{Chooser, Decision, Known, warn_of_settings};
+use crate::usecases::managing::manage::remote_url;
+use crate::values::{GitUrl, RefSpace, Report, Result};
+
+/// A line of `git mirror list`.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The remote.
+    pub remote: String,
+    /// The mirror's URL, redacted.
+    pub url: String,
+    /// What is known of it; nothing where it cannot be used at all.
+    pub known: Option<Known>,
+    /// As which it would be asked now, from 1; nothing where it would not be.
+    pub rank: Option<usize>,
+    /// Why.
+    pub reason: String,
+    /// What came of it last time.
+    pub last: Option<Last>,
+}
+
+/// Calls `each` with a chooser for each of `remotes`, or for all where none is named.
+fn for_each(config: &Config, remotes: &[String], report: &dyn Report, mut each: impl FnMut(&Chooser)) -> Result<()> {
+    warn_of_settings(config, report);
+    let repo = Repo::discover();
+    let all: Vec<String> = config.remotes().into_iter().map(Into::into).collect();
+    for remote in if remotes.is_empty() { &all } else { remotes } {
+        let Ok(url) = GitUrl::parse(&remote_url(config, remote)?) else { continue };
+        each(&Chooser { repo: repo.as_ref(), config, remote, url: &url, family: Family::Any, report });
+    }
+    Ok(())
+}
+
+/// Returns the mirrors of `remotes`, or of all, in the order in which they would be asked; then the others.
+///
+/// # Errors
+/// [`crate::values::Kind::Usage`] for a remote that is not configured.
+pub fn list(config: &Config, remotes: &[String], report: &dyn Report) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for_each(config, remotes, report, |chooser| {
+        let usual = chooser.repo.and_then(|repo| state::usual(repo, chooser.remote));
+        let Decision { known, choice, refused } = chooser.decide(Work { clone: false, bytes: usual }, false);
+        let mut lasts = chooser.repo.map(state::last).unwrap_or_default();
+        let remote = || chooser.remote.to_owned();
+        let mut row = |at: usize, rank: Option<usize>, reason: String| {
+            let known = known[at].clone();
+            let last = lasts.remove(known.space.name());
+            Row { remote: remote(), url: known.mirror.url.redacted(), known: Some(known), rank, reason, last }
+        };
+        let ranked = choice.order.iter().zip(1..);
+        rows.extend(ranked.map(|(place, rank)| row(place.at, Some(rank), place.reason.to_string())));
+        rows.extend(choice.excluded.iter().map(|place| row(place.at, None, place.reason.to_string())));
+        rows.extend(refused.into_iter().map(|(url, why)| Row {
+            remote: remote(),
+            url,
+            known: None,
+            rank: None,
+            reason: format!("not used: {why}"),
+            last: None,
+        }));
+    })?;
+    Ok(rows)
+}
+
+/// Measures the time of a connection to each mirror of `remotes`, or of all. Returns remote, mirror and outcome; no
+/// outcome where there is none to be had: for a path, or behind a proxy.
+///
+/// # Errors
+/// As [`list`].
+pub fn probe(config: &Config, remotes: &[String], report: &dyn Report) -> Result<Vec<(String, Known, Option<Probed>)>> {
+    let mut all = Vec::new();
+    for_each(config, remotes, report, |chooser| {
+        let probed = chooser.probe_all().into_iter();
+        all.extend(probed.map(|(known, outcome)| (chooser.remote.to_owned(), known, outcome)));
+    })?;
+    Ok(all)
+}
+
+/// Forgets the failures of the mirrors of `remotes`, or of all. Returns those that had any.
+///
+/// # Errors
+/// As [`list`].
+pub fn forgive(config: &Config, remotes: &[String], report: &dyn Report) -> Result<Vec<(String, Known)>> {
+    let mut forgiven = Vec::new();
+    for_each(config, remotes, report, |chooser| {
+        let blamed = |known: &Known| known.host.bad > 0 || known.copy.backoff != Backoff::default();
+        let known: Vec<Known> = chooser.decide(Work::default(), false).known.into_iter().filter(blamed).collect();
+        let hosts = known.iter().map(|known| {
+            let change: Change<Host> = Box::new(|host| (host.bad, host.backoff) = (0, Backoff::default()));
+            (known.mirror.url.clone(), change)
+        });
+        hosts::note(now(), hosts);
+        if let Some(repo) = chooser.repo {
+            let copies: Vec<(RefSpace, Change<Copy>)> = known
+                .iter()
+                .map(|known| -> (RefSpace, Change<Copy>) {
+                    (known.space.clone(), Box::new(|copy| copy.backoff = Backoff::default()))
+                })
+                .collect();
+            state::note_fetch(repo, chooser.remote, copies, None);
+        }
+        forgiven.extend(known.into_iter().map(|known| (chooser.remote.to_owned(), known)));
+    })?;
+    Ok(forgiven)
+}

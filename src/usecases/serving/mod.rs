@@ -1,0 +1,6 @@
+//! The server side: an answer, from the connection through stock git to the client.
+
+pub mod http_backend;
+pub mod serve;
+pub mod served;
+pub mod upload_pack;
