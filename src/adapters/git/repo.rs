@@ -183,7 +183,7 @@ impl Repo {
 
     /// Deletes those of `refs`, which [`Repo::mirror_refs`] gave, that `from` or a ref elsewhere reaches; returns how many stay.
     ///
-    /// This is the clean-up walk of DESIGN 4: the mirror's refs interesting, the real ones uninteresting.
+    /// This is the clean-up walk of docs/architecture.md ("Seeding, step by step", 10): the mirror's refs interesting, the real ones uninteresting.
     ///
     /// # Errors
     /// [`Kind::Local`] where git fails; then nothing is deleted.

@@ -85,7 +85,7 @@ impl Quarantine {
     /// [`Kind::Proof`] where an object is missing or damaged.
     pub fn prove(&self, repo: &Repo, tips: &[gix::ObjectId], vouched: &[gix::ObjectId]) -> Result<()> {
         if let [index] = self.files("idx")?.as_slice() {
-            match super::is_closed(index, tips, repo.hash) {
+            match super::closed::is_closed(index, tips, repo.hash) {
                 Ok(true) => return Ok(()),
                 Ok(false) => tracing::debug!("the pack leads to objects outside it"),
                 Err(err) => tracing::debug!(%err, "the pack cannot be proved in memory"),

@@ -50,7 +50,7 @@ impl Partial {
             hash,
             pack::bundle::write::Options {
                 iteration_mode: pack::data::input::Mode::AsIs,
-                alloc_limit_bytes: Some(super::pack::ALLOC_LIMIT),
+                alloc_limit_bytes: Some(super::ALLOC_LIMIT),
                 ..Default::default()
             },
         )

@@ -2,7 +2,7 @@
 
 use gix::ObjectId;
 
-use super::one::{Gift, Refusal};
+use super::gift::{Gift, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::refspec;

@@ -1,12 +1,15 @@
-//! Seeding: wanted objects from mirrors into the local store, proved, before canonical is asked (DESIGN 4).
+//! Seeding: wanted objects from mirrors into the local store, proved, before canonical is asked
+//! (docs/architecture.md, "Seeding, step by step").
 //!
 //! Whatever goes wrong with a mirror is an event and the next mirror. Nothing here returns an error to the fetch that
 //! it serves: the worst outcome is that canonical sends everything itself.
 
+mod asking_one;
 mod connecting;
 mod fill;
-mod one;
+mod gift;
 mod salvage;
+mod taking;
 
 pub use connecting::Early;
 
@@ -70,7 +73,7 @@ pub struct Seeded {
 }
 
 impl Seeded {
-    fn take(&mut self, gift: one::Gift, left: &mut Vec<ObjectId>, tips: &mut Vec<ObjectId>) {
+    fn take(&mut self, gift: gift::Gift, left: &mut Vec<ObjectId>, tips: &mut Vec<ObjectId>) {
         let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
         left.retain(|id| !proved.contains(id));
         tips.extend(gift.tips);

@@ -12,7 +12,7 @@ use gix::ObjectId;
 use gix::objs::Kind as Object;
 
 use super::connecting::limits;
-use super::one::{Came, Gift, Refusal};
+use super::gift::{Came, Gift, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
