@@ -80,7 +80,7 @@ impl Indexing<'_> {
     }
 
     fn by_git(&self, pack: &mut dyn Read) -> Result<()> {
-        let mut command = process::git(["index-pack", "--stdin", "--fix-thin"]);
+        let mut command = self.repo.git(["index-pack", "--stdin", "--fix-thin"]);
         command.args(&self.strict);
         self.repo.with_quarantine(&mut command, self.quarantine.path());
         let mut pack = Told { inner: pack, numbers: &self.numbers };

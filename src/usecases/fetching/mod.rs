@@ -8,5 +8,6 @@ pub mod mirror_fetch;
 pub mod observing;
 pub mod publishing;
 pub mod relay;
+pub mod remote;
 pub mod seeding;
 pub mod steps;

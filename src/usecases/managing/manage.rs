@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use crate::adapters::git::config::{self, Config};
+use crate::adapters::git::repo::Repo;
 use crate::decide::selector;
 use crate::values::{Error, GitUrl, Kind, Listed, Result, url};
 
@@ -163,7 +164,7 @@ fn patterns(prefixes: &[String]) -> Vec<String> {
 
 /// Returns the remote that `git fetch` would use: that of the current branch, or `origin`.
 pub fn default_remote(config: &Config) -> String {
-    let branch = crate::adapters::git::repo::current_branch();
+    let branch = Repo::discover().and_then(|repo| repo.current_branch());
     let upstream = branch.and_then(|b| config.get(&format!("branch.{b}.remote")).map(Into::into));
     let only = config.remotes();
     upstream.unwrap_or_else(|| match only.as_slice() {

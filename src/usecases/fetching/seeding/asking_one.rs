@@ -56,7 +56,9 @@ impl Seeder<'_> {
                         return Err(err);
                     }
                     let who = mirror.url.shown_host();
-                    self.report.event(Event::Detail(format!("mirror: {who}: {}; asking for the rest", err.message)));
+                    self.remote
+                        .report
+                        .event(Event::Detail(format!("mirror: {who}: {}; asking for the rest", err.message)));
                 }
             }
         }
@@ -75,16 +77,16 @@ impl Seeder<'_> {
     }
 
     pub(super) fn open(&self, mirror: &Mirror) -> Result<(Session, Watch)> {
-        let connect_by = Instant::now().checked_add(limits(self.config).connect);
-        let guarded = mirror.origin == Origin::Listed && !learning::allows_private(self.config);
-        if guarded && learning::is_private_by(&mirror.url, connect_by)? && !learning::is_private(self.url) {
+        let connect_by = Instant::now().checked_add(limits(self.remote.config).connect);
+        let guarded = mirror.origin == Origin::Listed && !learning::allows_private(self.remote.config);
+        if guarded && learning::is_private_by(&mirror.url, connect_by)? && !learning::is_private(self.remote.url) {
             let why = "it is on a private address, and the server that lists it is on a public one";
             return Err(Error::new(Kind::Config, why));
         }
         let early = self.early.take().and_then(|early| early.take(mirror));
         let (mut session, watch) = match early {
             Some(made) => made?,
-            None => connect(mirror, self.config, self.family, self.report, |_| ())?,
+            None => connect(mirror, self.remote.config, self.remote.family, self.remote.report, |_| ())?,
         };
         watch.pause(false);
         explained(&watch, session.adopt(self.repo.hash, &self.names(mirror)))?;
@@ -93,9 +95,9 @@ impl Seeder<'_> {
 
     /// Returns the URLs under which a mirror may know canonical, without credentials; paths for mirrors here only.
     fn names(&self, mirror: &Mirror) -> Vec<String> {
-        let key = format!("remote.{}.url", self.remote);
-        let mut names = vec![self.url.raw().to_owned()];
-        names.extend(self.config.all(&key).map(|url| url.strip_prefix("mirror::").unwrap_or(url).to_owned()));
+        let key = format!("remote.{}.url", self.remote.name);
+        let mut names = vec![self.remote.url.raw().to_owned()];
+        names.extend(self.remote.config.all(&key).map(|url| url.strip_prefix("mirror::").unwrap_or(url).to_owned()));
         let here = mirror.url.transport == Transport::Local;
         let may_know = |url: &&String| GitUrl::parse(url).is_ok_and(|u| here || u.transport != Transport::Local);
         let mut seen = HashSet::new();

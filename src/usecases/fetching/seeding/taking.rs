@@ -39,7 +39,7 @@ impl Seeder<'_> {
             wanted.wants.iter().filter(|id| !request.wants.contains(id) && inside.has(id)).copied().collect::<Vec<_>>(),
         );
         watch.pause(true);
-        self.report.event(Event::Proving);
+        self.remote.report.event(Event::Proving);
         if !proved {
             quarantine.prove(self.repo, &request.wants, wanted.haves)?;
         }
@@ -69,8 +69,10 @@ impl Seeder<'_> {
             }
         }
 
-        let unpack_below = ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|k| self.config.number(k));
-        let sync = !self.config.get("core.fsync").is_some_and(|v| v.split(',').any(|c| c == "none" || c == "-pack"));
+        let unpack_below =
+            ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|k| self.remote.config.number(k));
+        let sync =
+            !self.remote.config.get("core.fsync").is_some_and(|v| v.split(',').any(|c| c == "none" || c == "-pack"));
         quarantine.accept(self.repo, total, unpack_below.unwrap_or(100), sync)?;
         let refs = plan::refs_to_write(space, &request);
         if let Err(err) = self.repo.update_refs(refs.iter().map(|(name, oid)| (name.as_str(), oid))) {
@@ -116,7 +118,7 @@ impl Seeder<'_> {
             repo: self.repo,
             quarantine,
             numbers: Arc::clone(&numbers),
-            strict: strict_option(self.config),
+            strict: strict_option(self.remote.config),
             partial: RefCell::default(),
         };
         let ended = AtomicBool::new(false);
@@ -133,10 +135,10 @@ impl Seeder<'_> {
                     if resolved > 0 {
                         // The whole pack is here: the mirror owes us nothing while we work.
                         watch.touch();
-                        self.report.event(Event::Resolving { objects: resolved, total });
+                        self.remote.report.event(Event::Resolving { objects: resolved, total });
                     } else if total > 0 {
                         let (bytes, _) = meter();
-                        self.report.event(Event::Receiving {
+                        self.remote.report.event(Event::Receiving {
                             objects: received,
                             total,
                             bytes,
