@@ -27,7 +27,7 @@ pub use meter::Numbers;
 pub use pack::{Indexing, strict_option};
 pub use salvage::Partial;
 
-use crate::values::{Error, Kind, Result, url_key};
+use crate::values::{Error, Kind, Result, SafeText, url_key};
 use crate::wire::mirror_command::{Decoder, Feature};
 use crate::wire::{Pkt, RefList};
 
@@ -347,5 +347,5 @@ fn told(who: &str, channel: &Channel, err: &gix::Error) -> Error {
     tracing::debug!(who, ?err, "a mirror failed");
     let cause = err.probable_cause().to_string();
     let message = channel.said().unwrap_or(cause);
-    Error::new(Kind::Protocol, message.lines().next().unwrap_or_default().trim().to_owned())
+    Error::new(Kind::Protocol, SafeText::new(message.lines().next().unwrap_or_default()).to_string())
 }
