@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
 use crate::adapters::os::{self, Ended, Steering, terminal};
-use crate::values::{Error, Kind, Result};
+use crate::values::{Error, Kind, Result, SafeText};
 
 /// The environment variables that belong to one repository (`git rev-parse --local-env-vars`, git 2.47): a process
 /// that serves another repository must not see them.
@@ -85,7 +85,7 @@ pub fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
 fn failed(line: &str, stderr: &[u8]) -> Error {
     let text = String::from_utf8_lossy(stderr);
     let said = text.trim().lines().last().unwrap_or("no message");
-    Error::new(Kind::Local, format!("`{line}` failed: {said}"))
+    Error::new(Kind::Local, format!("`{line}` failed: {}", SafeText::new(said)))
 }
 
 /// Runs `command` with a file as its stdin, and returns its stdout.

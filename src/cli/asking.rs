@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use super::stderr::Stderr;
 use crate::adapters::git::config::Config;
+use crate::adapters::git::remotes;
 use crate::adapters::net::channel::Family;
 use crate::usecases::fetching::asking::{self, Answer};
-use crate::usecases::fetching::publishing::{self, Published};
 use crate::usecases::fetching::remote::Remote;
-use crate::usecases::managing::manage;
+use crate::usecases::managing::publish_list::{self, Published};
 use crate::values::mirror_list::{MirrorEntry, MirrorList, PreferMirror};
 use crate::values::{GitUrl, Result};
 use crate::wire::mirror_command::Request;
@@ -37,11 +37,11 @@ pub struct Ask {
 /// Runs `git mirror ask`; returns the exit code: 0 where there is an answer, 1 where `--url` is unknown there.
 pub fn ask(args: &Ask) -> Result<i32> {
     let config = Config::load()?;
-    let whom = args.whom.clone().unwrap_or_else(|| manage::default_remote(&config));
+    let whom = args.whom.clone().unwrap_or_else(|| remotes::default_remote(&config));
     let is_remote = config.all(&format!("remote.{whom}.url")).next().is_some();
     let url = match (is_remote, &args.whom) {
         (false, Some(url)) => config.rewritten(url.strip_prefix("mirror::").unwrap_or(url)),
-        _ => manage::remote_url(&config, &whom)?,
+        _ => remotes::remote_url(&config, &whom)?,
     };
     let url = GitUrl::parse(&url)?;
     let request = Request { url: args.url.clone(), limit: args.limit, offset: args.offset };
@@ -129,7 +129,7 @@ fn print(list: &MirrorList) {
 
 /// Runs `git mirror publish-list`; returns the exit code: git push's.
 pub fn publish(file: &Path, remote: Option<&str>) -> Result<i32> {
-    match publishing::publish(remote, file)? {
+    match publish_list::publish(remote, file)? {
         Published::UpToDate => {
             println!("Everything up-to-date");
             Ok(0)

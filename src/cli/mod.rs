@@ -11,7 +11,11 @@ mod standing;
 pub mod stderr;
 mod trace;
 
+use crate::values::safe_text::safe;
 use crate::values::{Error, Kind};
+
+/// Longest line on stderr, in characters: what others said is cut before it gets here.
+const LONGEST: usize = 2000;
 
 /// Runs the program that the executable is named after; `git-mirror` where it has another name. Returns the exit code.
 pub fn main() -> i32 {
@@ -33,9 +37,12 @@ fn fail(err: &Error) -> i32 {
     if err.kind == Kind::Told {
         return 128;
     }
-    eprintln!("fatal: {err}");
+    // Faults of a list are a line each.
+    for line in format!("fatal: {err}").lines() {
+        eprintln!("{}", safe(line, LONGEST));
+    }
     if let Some(hint) = &err.hint {
-        eprintln!("hint: {hint}");
+        eprintln!("hint: {}", safe(hint, LONGEST));
     }
     if err.kind == Kind::Usage { 129 } else { 128 }
 }

@@ -83,7 +83,7 @@ fn cells(row: &Row) -> [String; 7] {
 
 fn last(last: &Last) -> String {
     let ago = duration(now().saturating_sub(last.time));
-    match last.result.as_str() {
+    match &*last.result {
         "ok" => format!("ok {ago} ago, {}", size(last.bytes)),
         why => format!("left {ago} ago: {why}"),
     }

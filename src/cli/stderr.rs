@@ -6,7 +6,10 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::values::safe_text::safe;
 use crate::values::{Event, Report};
+
+use super::LONGEST;
 
 /// Renders events.
 #[derive(Debug, Default)]
@@ -72,7 +75,7 @@ impl State {
     fn line(&mut self, least: i32, text: &str) {
         self.end();
         if self.verbosity >= least {
-            eprintln!("{}", visible(text));
+            eprintln!("{}", safe(text, LONGEST));
         }
     }
 
@@ -132,11 +135,6 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// What a server said must not move the cursor.
-fn visible(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +152,5 @@ mod tests {
     fn closes_with_who_gave_what() {
         let got = closing(&[("m:1".into(), 2048), ("n".into(), 1)], "c", 412, Duration::from_millis(1250));
         assert_eq!(got, "mirror: 2.00 KiB from m:1, 1 byte from n; 412 bytes from canonical c; 1.2 s");
-        assert_eq!(visible("a\x1b[2Jb"), "a?[2Jb");
     }
 }

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::values::SafeText;
+
 /// Seconds in a day.
 pub const DAY: u64 = 24 * 3600;
 /// A figure is believed for so long: networks change.
@@ -57,7 +59,7 @@ pub struct Backoff {
     /// Until when it is left alone.
     pub until: u64,
     /// What happened last, for people.
-    pub why: String,
+    pub why: SafeText,
 }
 
 impl Backoff {
@@ -77,7 +79,7 @@ impl Backoff {
             Failure::Trouble | Failure::NotFound => doubled.unwrap_or(Self::LONGEST).min(Self::LONGEST),
         };
         self.until = self.until.min(now.saturating_add(Self::CORRUPT)).max(now.saturating_add(pause));
-        self.why = why.chars().take(200).collect();
+        self.why = SafeText::new(why);
     }
 
     /// Returns how long it is still left alone at `now`, in seconds.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::cost::{self, Subject, Work};
 use super::facts::{Copy, Host};
-use crate::values::{Mirror, Origin};
+use crate::values::{Mirror, Origin, SafeText};
 
 /// Mirrors whose expected costs differ by less than this factor are near equals.
 const NEAR: f64 = 1.25;
@@ -90,7 +90,7 @@ pub enum Reason {
     /// The server lists it, and nobody said that such mirrors shall be used.
     NotAsked,
     /// It failed: for so many seconds it is left alone.
-    BackedOff(u64, String),
+    BackedOff(u64, SafeText),
     /// It is expected to take so many seconds, canonical so many.
     DoesNotPay(f64, f64),
 }

@@ -6,6 +6,7 @@ pub mod mirror_list;
 pub mod refspace;
 pub mod refspec;
 pub mod report;
+pub mod safe_text;
 pub mod url;
 pub mod url_key;
 
@@ -13,4 +14,5 @@ pub use error::{Error, Kind, Result};
 pub use mirror::{Listed, Mirror, Origin};
 pub use refspace::RefSpace;
 pub use report::{Event, Report};
+pub use safe_text::SafeText;
 pub use url::{GitUrl, Transport};

@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode, utf8_
 use super::Pkt;
 use super::pkt::{HEADER, MAX};
 use crate::values::mirror_list::{Client, Location, MirrorEntry, MirrorList, PreferMirror, country_code};
-use crate::values::{Error, Kind, Result};
+use crate::values::{Error, Kind, Result, SafeText};
 
 /// The longest answer, in bytes, with the length digits and the flush.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -212,8 +212,7 @@ impl Decoder {
 
     fn line(&mut self, text: &[u8]) -> Result<()> {
         if let Some(said) = text.strip_prefix(b"ERR ") {
-            let said: String = String::from_utf8_lossy(said).chars().take(500).flat_map(char::escape_debug).collect();
-            return Err(bad(format!("the server said: {said}")));
+            return Err(bad(format!("the server said: {}", SafeText::new(&String::from_utf8_lossy(said)))));
         }
         let mut words = printable(text)?.split(|b| *b == b' ').filter(|word| !word.is_empty());
         let list = &mut self.list;

@@ -5,5 +5,6 @@ pub mod enter_repo;
 pub mod litter;
 pub mod odb;
 pub mod refspec;
+pub mod remotes;
 pub mod repo;
 pub mod run;

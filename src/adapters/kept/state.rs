@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapters::git::repo::Repo;
 use crate::adapters::kept::shared_file::{self, Change};
 use crate::decide::facts::{Copy, Figure};
-use crate::values::RefSpace;
+use crate::values::{RefSpace, SafeText};
 
 /// What came of a mirror when it was last asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct Last {
     /// When, in seconds since 1970.
     pub time: u64,
     /// `ok`, or why it was left.
-    pub result: String,
+    pub result: SafeText,
     /// Bytes that it gave.
     pub bytes: u64,
 }
@@ -87,7 +87,7 @@ pub fn last(repo: &Repo) -> BTreeMap<String, Last> {
 
 /// Notes what came of a mirror.
 pub fn note(repo: &Repo, space: &RefSpace, result: &str, bytes: u64) {
-    let last = Last { time: now(), result: result.to_owned(), bytes };
+    let last = Last { time: now(), result: SafeText::new(result), bytes };
     change(repo, |file| {
         file.mirror.insert(space.name().to_owned(), last);
     });
@@ -157,7 +157,7 @@ mod tests {
         note(&repo, &space, "silent", 1);
         note(&repo, &space, "ok", 2);
         let got = last(&repo).expect("noted");
-        assert_eq!((got.result.as_str(), got.bytes), ("ok", 2));
+        assert_eq!((&*got.result, got.bytes), ("ok", 2));
         std::fs::write(path(&repo), "damaged = [").expect("write");
         let last = |repo: &Repo| super::last(repo).remove(space.name());
         assert_eq!(last(&repo), None);

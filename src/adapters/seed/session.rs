@@ -15,7 +15,7 @@ use super::pack::Indexing;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::channel::Channel;
 use crate::adapters::net::watch::Held;
-use crate::values::{Error, Kind, Result, url_key};
+use crate::values::{Error, Kind, Result, SafeText, url_key};
 use crate::wire::mirror_command::{Decoder, Feature};
 use crate::wire::{Pkt, RefList};
 
@@ -332,5 +332,5 @@ fn told(who: &str, channel: &Channel, err: &gix::Error) -> Error {
     tracing::debug!(who, ?err, "a mirror failed");
     let cause = err.probable_cause().to_string();
     let message = channel.said().unwrap_or(cause);
-    Error::new(Kind::Protocol, message.lines().next().unwrap_or_default().trim().to_owned())
+    Error::new(Kind::Protocol, SafeText::new(message.lines().next().unwrap_or_default()).to_string())
 }

@@ -9,7 +9,7 @@ use crate::adapters::net::channel::{Channel, HttpHelper, Opening, Role, Service}
 use crate::adapters::net::pktio::{self, PktReader};
 use crate::usecases::fetching::remote::Remote;
 use crate::values::mirror_list::MirrorList;
-use crate::values::{Error, GitUrl, Kind, Result, Transport};
+use crate::values::{Error, GitUrl, Kind, Result, SafeText, Transport};
 use crate::wire::mirror_command::{Decoder, Feature, Request, from_v0};
 use crate::wire::{Advert, Pkt};
 
@@ -92,7 +92,10 @@ pub fn ask(remote: &Remote, request: &Request) -> Result<Answer> {
         return Err(Error::new(Kind::Told, "the server hung up"));
     };
     if let Some(why) = first.text().strip_prefix(b"ERR ") {
-        return Err(Error::new(Kind::Channel, format!("remote error: {}", String::from_utf8_lossy(why))));
+        return Err(Error::new(
+            Kind::Channel,
+            format!("remote error: {}", SafeText::new(&String::from_utf8_lossy(why))),
+        ));
     }
     if !Advert::announces_v2(first) {
         let list = packets.iter().find_map(|pkt| from_v0(pkt.text())).ok_or_else(none)?;

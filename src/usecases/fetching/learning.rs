@@ -14,7 +14,7 @@ use crate::adapters::net::resolve;
 use crate::decide::host::is_private_host;
 use crate::decide::trust::{Accepted, Refused, Trust, is_private_address};
 use crate::usecases::fetching::asking::ask;
-use crate::usecases::fetching::publishing;
+use crate::usecases::fetching::list_in_ref;
 use crate::usecases::fetching::remote::Remote;
 use crate::values::mirror_list::{MirrorList, PreferMirror};
 use crate::values::{Error, Event, GitUrl, Kind, Result, Transport};
@@ -78,10 +78,10 @@ impl Learner<'_> {
     pub fn learn_from_ref(&self) -> Lesson {
         let known = self.known();
         let looked = known.as_ref().is_some_and(|known| state::now().saturating_sub(known.time) < LOOKED);
-        if looked || !self.is_remote() || !publishing::is_allowed(self.remote.config) {
+        if looked || !self.is_remote() || !list_in_ref::is_allowed(self.remote.config) {
             return Lesson::default();
         }
-        let id = match publishing::id(self.remote.url) {
+        let id = match list_in_ref::id(self.remote.url) {
             Ok(id) => id,
             Err(err) => return self.learn(None, Err(err)),
         };
@@ -91,7 +91,7 @@ impl Learner<'_> {
                 state::note_list(self.repo, self.remote.name, Some(KnownList { time: state::now(), ..known }));
                 Lesson::default()
             }
-            (Some(id), _) => self.learn(marked, publishing::read(self.repo, self.remote.url, &id)),
+            (Some(id), _) => self.learn(marked, list_in_ref::read(self.repo, self.remote.url, &id)),
             (None, _) => self.learn(marked, Ok(MirrorList::default())),
         }
     }

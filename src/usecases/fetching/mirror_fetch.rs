@@ -7,17 +7,17 @@ use gix::ObjectId;
 use crate::adapters::git::config::{self, Config};
 use crate::adapters::git::litter::Litter;
 use crate::adapters::git::refspec;
+use crate::adapters::git::remotes::{default_remote, remote_url};
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run::{self, Part};
 use crate::adapters::net::channel::Family;
 use crate::adapters::os::Ended;
 use crate::adapters::os::terminal::{self, Place};
 use crate::adapters::process;
-use crate::usecases::fetching::publishing;
+use crate::usecases::fetching::list_in_ref;
 use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::Seeder;
 use crate::usecases::fetching::steps::Steps;
-use crate::usecases::managing::manage::{default_remote, remote_url};
 use crate::values::url::redact;
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
 
@@ -170,7 +170,7 @@ fn environment(order: &Order) -> Vec<(&'static str, String)> {
         env.push((config::ENV_PREFER, order.prefer.join("\n")));
     }
     if order.from_ref {
-        env.push((publishing::ENV, "true".to_owned()));
+        env.push((list_in_ref::ENV, "true".to_owned()));
     }
     env
 }

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use crate::adapters::git::config::{self, Config};
-use crate::adapters::git::repo::Repo;
+use crate::adapters::git::remotes::{Lower, default_remote, remote_url};
 use crate::decide::selector;
 use crate::values::{Error, GitUrl, Kind, Listed, Result, url};
 
@@ -162,49 +162,8 @@ fn patterns(prefixes: &[String]) -> Vec<String> {
     if prefixes.is_empty() { vec!["**".into()] } else { prefixes.iter().flat_map(of).collect() }
 }
 
-/// Returns the remote that `git fetch` would use: that of the current branch, or `origin`.
-pub fn default_remote(config: &Config) -> String {
-    let branch = Repo::discover().and_then(|repo| repo.current_branch());
-    let upstream = branch.and_then(|b| config.get(&format!("branch.{b}.remote")).map(Into::into));
-    let only = config.remotes();
-    upstream.unwrap_or_else(|| match only.as_slice() {
-        [one] => (*one).to_owned(),
-        _ => "origin".to_owned(),
-    })
-}
-
-/// Returns the URL of a configured remote, `insteadOf` applied.
-///
-/// # Errors
-/// [`Kind::Usage`] where there is none.
-pub fn remote_url(config: &Config, remote: &str) -> Result<String> {
-    let key = format!("remote.{remote}.url");
-    let url = config.all(&key).next();
-    url.map(|url| config.rewritten(url.strip_prefix("mirror::").unwrap_or(url))).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("No such remote: '{remote}'")).hint("`git remote` lists those there are")
-    })
-}
-
 fn is_named(config: &Config, value: &str, name: &str) -> bool {
     value == name
         || GitUrl::parse(&config.rewritten(value))
             .is_ok_and(|url| selector::is_named(&crate::values::Mirror::configured(url), name))
-}
-
-/// git prints section and variable in lower case, and the subsection as it is.
-trait Lower {
-    fn to_lowercase_variable(&self) -> String;
-    fn to_lowercase_section(&self) -> String;
-}
-
-impl Lower for str {
-    fn to_lowercase_variable(&self) -> String {
-        self.rsplit_once('.')
-            .map_or_else(|| self.to_lowercase(), |(head, tail)| format!("{head}.{}", tail.to_lowercase()))
-    }
-
-    fn to_lowercase_section(&self) -> String {
-        self.split_once('.')
-            .map_or_else(|| self.to_lowercase(), |(head, tail)| format!("{}.{tail}", head.to_lowercase()))
-    }
 }

@@ -3,4 +3,5 @@
 pub mod demo;
 pub mod man;
 pub mod manage;
+pub mod publish_list;
 pub mod standing;

@@ -1,6 +1,7 @@
 //! `git mirror list|probe|forgive`: how the mirrors of a repository stand.
 
 use crate::adapters::git::config::Config;
+use crate::adapters::git::remotes::remote_url;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::kept::hosts;
 use crate::adapters::kept::shared_file::Change;
@@ -12,7 +13,6 @@ use crate::decide::cost::Work;
 use crate::decide::facts::{Backoff, Copy, Host};
 use crate::usecases::fetching::choosing::{Chooser, Decision, Known, warn_of_settings};
 use crate::usecases::fetching::remote::Remote;
-use crate::usecases::managing::manage::remote_url;
 use crate::values::{GitUrl, RefSpace, Report, Result};
 
 /// A line of `git mirror list`.

@@ -11,7 +11,7 @@ use crate::adapters::net::pktio::Stateless;
 use crate::adapters::os;
 use crate::adapters::process;
 use crate::decide::urlmatch;
-use crate::values::{Error, GitUrl, Kind, Result};
+use crate::values::{Error, GitUrl, Kind, Result, SafeText};
 
 /// A running `git remote-https`.
 pub struct HttpHelper {
@@ -76,7 +76,7 @@ impl HttpHelper {
         match self.line()?.as_str() {
             "" => Ok(true),
             "fallback" => Ok(false),
-            other => Err(Error::new(Kind::Protocol, format!("git remote-https said '{other}'"))),
+            other => Err(Error::new(Kind::Protocol, format!("git remote-https said '{}'", SafeText::new(other)))),
         }
     }
 

@@ -20,7 +20,7 @@ pub use http::HttpHelper;
 use crate::adapters::git::config::Config;
 use crate::adapters::os;
 use crate::adapters::process;
-use crate::values::{Error, GitUrl, Kind, Report, Result, Transport};
+use crate::values::{Error, GitUrl, Kind, Report, Result, SafeText, Transport};
 
 /// A service of the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,9 +317,9 @@ impl Stderr {
         }
         let kept = self.0.lock().ok()?;
         let text = String::from_utf8_lossy(&kept);
-        let clean = |line: &str| line.chars().filter(|c| !c.is_control()).collect::<String>();
+        let clean = |line: &str| SafeText::new(&crate::values::url::redact(line)).to_string();
         let lines: Vec<String> = text.lines().map(clean).filter(|line| !line.trim().is_empty()).collect();
         let line = lines.iter().find(|l| l.starts_with("fatal:") || l.starts_with("remote:")).or(lines.last())?;
-        Some(crate::values::url::redact(line.trim_start_matches("fatal: ")))
+        Some(line.trim_start_matches("fatal: ").to_owned())
     }
 }
