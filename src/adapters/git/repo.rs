@@ -1,5 +1,6 @@
 //! The local repository, through git's own plumbing: proofs, `refs/mirror/*`, and what is reachable.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -8,6 +9,9 @@ use gix::ObjectId;
 use crate::adapters::git::config::Config;
 use crate::adapters::process::{self, LOCAL_ENV, output};
 use crate::values::{Error, Kind, Result, refspace};
+
+/// How many ancestors of a tip are offered one by one to a server that may not know it.
+const OLDER: usize = 256;
 
 /// A repository, and how git is told which one is meant: no command depends on the folder that this process is in, and
 /// only those of a repository that was discovered see what its environment says of that one.
@@ -112,10 +116,7 @@ impl Repo {
     pub fn recent_tips(&self, count: usize) -> Result<Vec<ObjectId>> {
         let out =
             output(&mut self.git(["for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)"]), b"")?;
-        let text = String::from_utf8_lossy(&out);
-        let real =
-            text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, n)| !n.starts_with(refspace::PREFIX));
-        Ok(real.filter_map(|(hex, _)| hex.parse().ok()).take(count).collect())
+        Ok(real_refs(&String::from_utf8_lossy(&out)).take(count).collect())
     }
 
     /// Proves that everything that `tips` reach is present, but for what `vouched` reach: commits of which git says that
@@ -181,17 +182,32 @@ impl Repo {
         let mut input = lines(commits.iter());
         input.extend(from.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
         let out = output(&mut command, &input)?;
-        let out: std::collections::HashSet<ObjectId> = oids(&out).collect();
+        let out: HashSet<ObjectId> = oids(&out).collect();
         Ok(commits.iter().filter(|id| out.contains(*id)).copied().collect())
     }
 
-    /// Returns first-parent ancestors of `tip` at distances 1, 2, 4, 8, … (at most 16): commits that a server which
-    /// does not know `tip` may know.
-    pub fn older(&self, tip: &ObjectId) -> Vec<ObjectId> {
-        let args = ["rev-list", "--first-parent", "--max-count=32769", &tip.to_string()];
-        let out = output(&mut self.git(args), b"").unwrap_or_default();
-        let line: Vec<ObjectId> = oids(&out).collect();
-        (0..16).map_while(|power| line.get(1 << power).copied()).collect()
+    /// Returns ancestors of `tips` that `known` do not reach, the latest first: the first [`OLDER`] of them, then each that
+    /// is twice as far: commits that a server which does not know the tips may know. git's own negotiation gives up
+    /// after as many (`MAX_IN_VAIN` in its `fetch-pack.c`).
+    pub fn older(&self, tips: &[ObjectId], known: &[ObjectId]) -> Vec<ObjectId> {
+        if tips.is_empty() {
+            return Vec::new();
+        }
+        let mut input = lines(tips.iter());
+        input.extend(known.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
+        let out = output(&mut self.git(["rev-list", "--max-count=32769", "--stdin"]), &input).unwrap_or_default();
+        let all: Vec<ObjectId> = oids(&out).collect();
+        let far = (0..).map(|power| OLDER << power).map_while(|at| all.get(at));
+        all.iter().take(OLDER).chain(far).copied().collect()
+    }
+
+    /// Returns what refs outside `refs/mirror/` name, in the order of their names.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails.
+    pub fn tips(&self) -> Result<Vec<ObjectId>> {
+        let out = output(&mut self.git(["for-each-ref", "--format=%(objectname) %(refname)"]), b"")?;
+        Ok(real_refs(&String::from_utf8_lossy(&out)).collect())
     }
 
     /// Creates or moves refs, all or none, without reflogs.
@@ -238,9 +254,9 @@ impl Repo {
             return Ok(0);
         }
         // Most are named by canonical itself; only the others are worth a walk.
-        let named: std::collections::HashSet<&ObjectId> = from.iter().collect();
+        let named: HashSet<&ObjectId> = from.iter().collect();
         let commits: Vec<ObjectId> = refs.iter().filter_map(|r| r.commit).filter(|id| !named.contains(id)).collect();
-        let unreached: std::collections::HashSet<_> = match commits.as_slice() {
+        let unreached: HashSet<_> = match commits.as_slice() {
             [] => Default::default(),
             commits => self.unreached(commits, from, None)?.into_iter().collect(),
         };
@@ -295,6 +311,12 @@ pub struct MirrorRef {
     pub oid: ObjectId,
     /// The commit that it finally names, where it does.
     pub commit: Option<ObjectId>,
+}
+
+/// Reads lines of `<id> <refname>`; returns the ids of those that are not below `refs/mirror/`.
+fn real_refs(text: &str) -> impl Iterator<Item = ObjectId> {
+    let real = text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, n)| !n.starts_with(refspace::PREFIX));
+    real.filter_map(|(hex, _)| hex.parse().ok())
 }
 
 fn lines<'a>(ids: impl Iterator<Item = &'a ObjectId>) -> Vec<u8> {
