@@ -128,7 +128,33 @@ impl Repo {
     /// # Errors
     /// [`Kind::Proof`] where an object is missing or damaged.
     pub fn prove(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> Result<()> {
-        let mut command = self.git(["rev-list", "--objects", "--quiet", "--stdin"]);
+        let (mut command, input) = self.proof(tips, vouched, quarantine);
+        let proved = output(command.arg("--quiet"), &input).map(|_| ());
+        proved.map_err(|err| Error::new(Kind::Proof, err.message))
+    }
+
+    /// As [`Repo::prove`], and hands to `reached` what `tips` reach beyond what is vouched for.
+    ///
+    /// # Errors
+    /// As [`Repo::prove`].
+    pub fn prove_each(
+        &self,
+        tips: &[ObjectId],
+        vouched: &[ObjectId],
+        quarantine: &Path,
+        mut reached: impl FnMut(ObjectId),
+    ) -> Result<()> {
+        let (mut command, input) = self.proof(tips, vouched, Some(quarantine));
+        let hex = self.hash.len_in_hex();
+        process::each_line(&mut command, &input, |line| {
+            // The name of a file may follow.
+            line.get(..hex).and_then(|id| ObjectId::from_hex(id).ok()).into_iter().for_each(&mut reached);
+        })
+        .map_err(|err| Error::new(Kind::Proof, err.message))
+    }
+
+    fn proof(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> (Command, Vec<u8>) {
+        let mut command = self.git(["rev-list", "--objects", "--stdin"]);
         command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
         if vouched.is_empty() {
             command.args(["--not", "--exclude=refs/mirror/*", "--all"]);
@@ -142,7 +168,7 @@ impl Repo {
         }
         let mut input = lines(tips.iter());
         input.extend(vouched.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
-        output(&mut command, &input).map(|_| ()).map_err(|err| Error::new(Kind::Proof, err.message))
+        (command, input)
     }
 
     /// Has `command` read and write `quarantine`, with this repository's objects behind it.

@@ -3,6 +3,7 @@
 //! Nothing here is believed: what is fetched stays in the quarantine until [`quarantine::Quarantine::prove`] has seen it.
 
 mod closed;
+mod contents;
 mod meter;
 mod pack;
 pub mod quarantine;
@@ -11,7 +12,8 @@ mod session;
 
 use std::sync::atomic::AtomicBool;
 
-pub use closed::{Links, is_closed};
+pub use closed::Links;
+pub use contents::Contents;
 pub use meter::Numbers;
 pub use pack::{Indexing, strict_option};
 pub use salvage::Partial;

@@ -6,6 +6,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use gix::ObjectId;
+
+use super::closed::Alone;
+use super::contents::Contents;
+use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::os::OnSignal;
 use crate::adapters::process;
@@ -78,20 +83,58 @@ impl Quarantine {
         Ok(())
     }
 
-    /// Proves that all of `tips` are complete: in memory where one pack holds everything, by
-    /// [`Repo::prove`] otherwise.
+    /// Proves that all of `tips` are complete, and that the packs hold what those reach and is not in the repository, whose
+    /// objects are `before`, and nothing else: in memory where one pack holds everything, by [`Repo::prove_each`]
+    /// otherwise. Packs whose indexes are in `judged` have been proved.
+    ///
+    /// What a pack holds besides would stay in the repository, where a tag may be made of it that git would not have
+    /// made, and where it may be malformed, so that `git gc` fails. What was here is exempt: gix adds the bases of deltas, and a
+    /// server need not know what is here.
     ///
     /// # Errors
-    /// [`Kind::Proof`] where an object is missing or damaged.
-    pub fn prove(&self, repo: &Repo, tips: &[gix::ObjectId], vouched: &[gix::ObjectId]) -> Result<()> {
-        if let [index] = self.files("idx")?.as_slice() {
-            match super::closed::is_closed(index, tips, repo.hash) {
-                Ok(true) => return Ok(()),
-                Ok(false) => tracing::debug!("the pack leads to objects outside it"),
+    /// [`Kind::Proof`] where an object is missing or damaged, or nothing leads to it.
+    pub fn prove(
+        &self,
+        repo: &Repo,
+        tips: &[ObjectId],
+        vouched: &[ObjectId],
+        before: &Odb,
+        judged: &[PathBuf],
+    ) -> Result<()> {
+        let beside = |id: ObjectId| Error::new(Kind::Proof, format!("it sent what nobody asked for, such as {id}"));
+        let all = self.indexes()?;
+        if let ([index], []) = (all.as_slice(), judged) {
+            match super::closed::alone(index, tips, repo.hash) {
+                Ok(Alone::Whole) => return Ok(()),
+                // As the pack is closed, what the tips reach is in it.
+                Ok(Alone::Beside(id)) if !before.has(&id) => return Err(beside(id)),
+                Ok(alone) => tracing::debug!(?alone, "the pack is not proved in memory"),
                 Err(err) => tracing::debug!(%err, "the pack cannot be proved in memory"),
             }
         }
-        repo.prove(tips, vouched, Some(self.path()))
+        let (done, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|index| judged.contains(index));
+        let (done, mut new) = (Contents::of(&done, repo.hash)?, Contents::of(&new, repo.hash)?);
+        repo.prove_each(tips, vouched, self.path(), |id| new.mark(&id))?;
+        match new.unmarked().find(|id| !before.has(id) && !done.holds(id)) {
+            Some(id) => Err(beside(id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the packs whose indexes are not in `judged`, and what is left of one that broke off.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where one cannot be removed.
+    pub fn drop_all_but(&self, judged: &[PathBuf]) -> Result<()> {
+        let kept = |path: &Path| judged.iter().any(|index| index.with_extension("") == path.with_extension(""));
+        let dir = self.packs();
+        let doing = || format!("cannot clean {}", dir.display());
+        for entry in std::fs::read_dir(&dir).map_err(Error::doing(Kind::Local, doing()))?.flatten() {
+            if !kept(&entry.path()) {
+                std::fs::remove_file(entry.path()).map_err(Error::doing(Kind::Local, doing()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the paths of the indexes of its packs.
