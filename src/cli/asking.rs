@@ -9,6 +9,7 @@ use crate::adapters::git::config::Config;
 use crate::adapters::git::remotes;
 use crate::adapters::net::channel::Family;
 use crate::usecases::fetching::asking::{self, Answer};
+use crate::usecases::fetching::remote::Remote;
 use crate::usecases::managing::publish_list::{self, Published};
 use crate::values::mirror_list::{MirrorEntry, MirrorList, PreferMirror};
 use crate::values::{GitUrl, Result};
@@ -44,7 +45,10 @@ pub fn ask(args: &Ask) -> Result<i32> {
     };
     let url = GitUrl::parse(&url)?;
     let request = Request { url: args.url.clone(), limit: args.limit, offset: args.offset };
-    let answer = asking::ask(&whom, &url, &config, Family::Any, &Stderr::default(), &request)?;
+    let answer = asking::ask(
+        &Remote { name: &whom, url: &url, config: &config, family: Family::Any, report: &Stderr::default() },
+        &request,
+    )?;
     if args.json {
         println!("{:#}", as_json(&answer));
     } else {

@@ -51,7 +51,7 @@ pub enum Failure {
     Corrupt,
 }
 
-/// Until when something is left alone (DESIGN 6).
+/// Until when something is left alone (docs/architecture.md, "Choosing").
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// Failures since the last success.

@@ -1,4 +1,4 @@
-//! How long a mirror may be silent or slow before it is left (DESIGN 6).
+//! How long a mirror may be silent or slow before it is left.
 //!
 //! git's servers send keep-alives every 5 s (`uploadpack.keepAlive`), so silence means trouble.
 

@@ -1,4 +1,4 @@
-//! What to ask a mirror for (DESIGN 4).
+//! What to ask a mirror for (docs/architecture.md, "Seeding, step by step").
 //!
 //! Only what git itself asks canonical for, by the same ids where the mirror has them; where it is stale, its own id
 //! under the name whose canonical id is wanted. Never a ref that canonical does not have: seeding more than git asked

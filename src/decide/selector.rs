@@ -1,4 +1,4 @@
-//! In which order mirrors are tried, whether at all, and why (DESIGN 6).
+//! In which order mirrors are tried, whether at all, and why (docs/architecture.md, "Choosing").
 //!
 //! Pure: the clock, randomness and all that is known are arguments, and the same arguments give the same order.
 

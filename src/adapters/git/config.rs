@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::process::Command;
 
 use crate::adapters::process;
 use crate::decide::host::is_private_host;
@@ -46,13 +47,20 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the configuration in force.
+    /// Reads the configuration in force where this process is, in a repository or not.
     ///
     /// # Errors
     /// [`Kind::Config`] where git cannot read it.
     pub fn load() -> Result<Self> {
-        let text = process::output(&mut process::git(["config", "--list", "-z"]), b"")
-            .map_err(|err| Error::new(Kind::Config, err.message))?;
+        Self::read(process::git(["config", "--list", "-z"]))
+    }
+
+    /// Reads what `git config --list -z`, as `git` is to run it, prints.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where git cannot read it.
+    pub(super) fn read(mut git: Command) -> Result<Self> {
+        let text = process::output(&mut git, b"").map_err(|err| Error::new(Kind::Config, err.message))?;
         let lines = |name: &str| -> Vec<String> {
             let value = std::env::var_os(name).unwrap_or_default();
             value.to_string_lossy().lines().filter(|line| !line.is_empty()).map(Into::into).collect()
@@ -277,9 +285,17 @@ pub fn bool_of(value: &str) -> Option<bool> {
 /// # Errors
 /// [`Kind::Config`] with git's own message.
 pub fn write(args: &[&str]) -> Result<()> {
+    write_by(|| process::git(["config"]), args)
+}
+
+/// As [`write`], with `git config` as `git` starts it.
+///
+/// # Errors
+/// [`Kind::Config`] with git's own message.
+pub(super) fn write_by(git: impl Fn() -> Command, args: &[&str]) -> Result<()> {
     let mut tries = 0;
     loop {
-        match process::output(process::git(["config"]).args(args), b"") {
+        match process::output(git().args(args), b"") {
             Ok(_) => return Ok(()),
             Err(err) if err.message.contains("could not lock config file") && tries < LOCK_TRIES => tries += 1,
             Err(err) => return Err(Error::new(Kind::Config, err.message)),

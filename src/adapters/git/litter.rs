@@ -49,11 +49,11 @@ mod tests {
     #[test]
     fn leaves_what_is_older_or_in_use() {
         let dir = tempfile::tempdir().expect("a folder");
-        let packs = dir.path().join("pack");
-        std::fs::create_dir(&packs).expect("a folder");
+        let repo = Repo::bare(dir.path(), gix::hash::Kind::Sha1);
+        let packs = repo.objects.join("pack");
+        std::fs::create_dir_all(&packs).expect("a folder");
         let file = |name: &str| std::fs::File::create(packs.join(name)).expect("a file");
         file("tmp_pack_old");
-        let repo = Repo { common_dir: dir.path().into(), objects: dir.path().into(), hash: gix::hash::Kind::Sha1 };
         let litter = Litter::before(&repo);
         file("tmp_pack_new");
         let _open = file("tmp_pack_open");

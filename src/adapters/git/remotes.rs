@@ -1,12 +1,12 @@
 //! The remotes of this repository, as its configuration has them: which one is meant, and its URL.
 
 use super::config::Config;
-use super::repo;
+use super::repo::Repo;
 use crate::values::{Error, Kind, Result};
 
 /// Returns the remote that `git fetch` would use: that of the current branch, or `origin`.
 pub fn default_remote(config: &Config) -> String {
-    let branch = repo::current_branch();
+    let branch = Repo::discover().and_then(|repo| repo.current_branch());
     let upstream = branch.and_then(|b| config.get(&format!("branch.{b}.remote")).map(Into::into));
     let only = config.remotes();
     upstream.unwrap_or_else(|| match only.as_slice() {

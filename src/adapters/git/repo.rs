@@ -1,46 +1,91 @@
 //! The local repository, through git's own plumbing: proofs, `refs/mirror/*`, and what is reachable.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use gix::ObjectId;
 
 use crate::adapters::git::config::Config;
-use crate::adapters::process::{git, output};
+use crate::adapters::process::{self, LOCAL_ENV, output};
 use crate::values::{Error, Kind, Result, refspace};
 
-/// A repository.
+/// A repository, and how git is told which one is meant: no command depends on the folder that this process is in, and
+/// only those of a repository that was discovered see what its environment says of that one.
 #[derive(Debug, Clone)]
 pub struct Repo {
+    /// The git directory: of a linked worktree, its own.
+    git_dir: PathBuf,
     /// What `git rev-parse --git-common-dir` names: shared by all worktrees.
     pub common_dir: PathBuf,
     /// The object directory.
     pub objects: PathBuf,
     /// The hash of its object names.
     pub hash: gix::hash::Kind,
+    /// Whether the process's environment (`-c`, `GIT_OBJECT_DIRECTORY`, ...) is meant for it.
+    ambient: bool,
 }
 
 impl Repo {
     /// Finds the repository that `GIT_DIR` or the current directory is in; `None` where there is none.
     pub fn discover() -> Option<Self> {
-        let args = [
-            "rev-parse",
-            "--path-format=absolute",
-            "--git-common-dir",
-            "--git-path",
-            "objects",
-            "--show-object-format",
-        ];
-        let text = output(&mut git(args), b"").ok()?;
+        Self::look(process::git(None::<&str>), true)
+    }
+
+    /// Returns the repository with this git directory, whatever the environment says of another one; `None` where it is
+    /// none.
+    pub fn at(git_dir: &Path) -> Option<Self> {
+        Self::look(addressed(git_dir, false), false)
+    }
+
+    /// Returns a repository that needs no look: a bare one, or one that is being made.
+    pub fn bare(git_dir: &Path, hash: gix::hash::Kind) -> Self {
+        Repo {
+            git_dir: git_dir.into(),
+            common_dir: git_dir.into(),
+            objects: git_dir.join("objects"),
+            hash,
+            ambient: false,
+        }
+    }
+
+    fn look(mut git: Command, ambient: bool) -> Option<Self> {
+        git.args(["rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir", "--git-path", "objects"]);
+        let text = output(git.arg("--show-object-format"), b"").ok()?;
         let text = String::from_utf8(text).ok()?;
         let mut lines = text.lines();
         Some(Repo {
+            git_dir: lines.next()?.into(),
             common_dir: lines.next()?.into(),
             objects: lines.next()?.into(),
             hash: match lines.next()? {
                 "sha256" => gix::hash::Kind::Sha256,
                 _ => gix::hash::Kind::Sha1,
             },
+            ambient,
         })
+    }
+
+    /// Returns `git` with `args`, for this repository, not yet started.
+    pub fn git<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = addressed(&self.git_dir, self.ambient);
+        command.args(args);
+        command
+    }
+
+    /// Returns the configuration that is in force in it.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where git cannot read it.
+    pub fn config(&self) -> Result<Config> {
+        Config::read(self.git(["config", "--list", "-z"]))
+    }
+
+    /// Runs `git config <args>` in it, as [`super::config::write`] does.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] with git's own message.
+    pub fn write_config(&self, args: &[&str]) -> Result<()> {
+        super::config::write_by(|| self.git(["config"]), args)
     }
 
     /// Returns whether this is a partial clone: there git fetches what is missing, and a hole proves nothing.
@@ -65,7 +110,8 @@ impl Repo {
     /// # Errors
     /// [`Kind::Local`] where git fails.
     pub fn recent_tips(&self, count: usize) -> Result<Vec<ObjectId>> {
-        let out = output(&mut git(["for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)"]), b"")?;
+        let out =
+            output(&mut self.git(["for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)"]), b"")?;
         let text = String::from_utf8_lossy(&out);
         let real =
             text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, n)| !n.starts_with(refspace::PREFIX));
@@ -81,7 +127,7 @@ impl Repo {
     /// # Errors
     /// [`Kind::Proof`] where an object is missing or damaged.
     pub fn prove(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> Result<()> {
-        let mut command = git(["rev-list", "--objects", "--quiet", "--stdin"]);
+        let mut command = self.git(["rev-list", "--objects", "--quiet", "--stdin"]);
         command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
         if vouched.is_empty() {
             command.args(["--not", "--exclude=refs/mirror/*", "--all"]);
@@ -99,7 +145,7 @@ impl Repo {
     }
 
     /// Has `command` read and write `quarantine`, with this repository's objects behind it.
-    pub fn with_quarantine(&self, command: &mut std::process::Command, quarantine: &Path) {
+    pub fn with_quarantine(&self, command: &mut Command, quarantine: &Path) {
         let mut behind = vec![self.objects.clone()];
         if let Some(more) = std::env::var_os("GIT_ALTERNATE_OBJECT_DIRECTORIES") {
             behind.extend(std::env::split_paths(&more));
@@ -128,7 +174,7 @@ impl Repo {
         from: &[ObjectId],
         quarantine: Option<&Path>,
     ) -> Result<Vec<ObjectId>> {
-        let mut command = git(["rev-list", "--stdin", "--not", "--exclude=refs/mirror/*", "--all"]);
+        let mut command = self.git(["rev-list", "--stdin", "--not", "--exclude=refs/mirror/*", "--all"]);
         if let Some(quarantine) = quarantine {
             self.with_quarantine(&mut command, quarantine);
         }
@@ -143,7 +189,7 @@ impl Repo {
     /// does not know `tip` may know.
     pub fn older(&self, tip: &ObjectId) -> Vec<ObjectId> {
         let args = ["rev-list", "--first-parent", "--max-count=32769", &tip.to_string()];
-        let out = output(&mut git(args), b"").unwrap_or_default();
+        let out = output(&mut self.git(args), b"").unwrap_or_default();
         let line: Vec<ObjectId> = oids(&out).collect();
         (0..16).map_while(|power| line.get(1 << power).copied()).collect()
     }
@@ -155,7 +201,7 @@ impl Repo {
     pub fn update_refs<'a>(&self, refs: impl IntoIterator<Item = (&'a str, &'a ObjectId)>) -> Result<()> {
         let input: String = refs.into_iter().map(|(name, oid)| format!("update {name} {oid}\n")).collect();
         let args = ["-c", "core.logAllRefUpdates=false", "update-ref", "--stdin"];
-        output(&mut git(args), input.as_bytes()).map(|_| ())
+        output(&mut self.git(args), input.as_bytes()).map(|_| ())
     }
 
     /// Returns `(name, object, peeled to a commit where it is one)` of all refs below `refs/mirror/`.
@@ -164,7 +210,7 @@ impl Repo {
     /// [`Kind::Local`] where git fails.
     pub fn mirror_refs(&self) -> Result<Vec<MirrorRef>> {
         let format = "--format=%(refname) %(objectname) %(objecttype) %(*objectname) %(*objecttype)";
-        let out = output(&mut git(["for-each-ref", format, refspace::PREFIX]), b"")?;
+        let out = output(&mut self.git(["for-each-ref", format, refspace::PREFIX]), b"")?;
         Ok(String::from_utf8_lossy(&out)
             .lines()
             .filter_map(|line| {
@@ -183,7 +229,7 @@ impl Repo {
 
     /// Deletes those of `refs`, which [`Repo::mirror_refs`] gave, that `from` or a ref elsewhere reaches; returns how many stay.
     ///
-    /// This is the clean-up walk of DESIGN 4: the mirror's refs interesting, the real ones uninteresting.
+    /// This is the clean-up walk of docs/architecture.md ("Seeding, step by step", 10): the mirror's refs interesting, the real ones uninteresting.
     ///
     /// # Errors
     /// [`Kind::Local`] where git fails; then nothing is deleted.
@@ -202,10 +248,16 @@ impl Repo {
         let gone: String =
             refs.iter().filter(|r| !stays(r)).map(|r| format!("delete {} {}\n", r.name, r.oid)).collect();
         if !gone.is_empty() {
-            output(&mut git(["update-ref", "--stdin"]), gone.as_bytes())?;
+            output(&mut self.git(["update-ref", "--stdin"]), gone.as_bytes())?;
             self.remove_empty_dirs();
         }
         Ok(refs.iter().filter(|r| stays(r)).count())
+    }
+
+    /// Returns the short name of the current branch, born or not; `None` where HEAD is detached.
+    pub fn current_branch(&self) -> Option<String> {
+        let out = output(&mut self.git(["symbolic-ref", "-q", "--short", "HEAD"]), b"").ok()?;
+        Some(String::from_utf8_lossy(&out).trim_end().to_owned())
     }
 
     /// git leaves empty directories behind deleted refs; they are noise to whoever looks at `refs/mirror`.
@@ -221,10 +273,17 @@ impl Repo {
     }
 }
 
-/// Returns the short name of the current branch, born or not; `None` where HEAD is detached.
-pub fn current_branch() -> Option<String> {
-    let out = output(&mut git(["symbolic-ref", "-q", "--short", "HEAD"]), b"").ok()?;
-    Some(String::from_utf8_lossy(&out).trim_end().to_owned())
+/// Returns `git` for the repository with this git directory. What the environment says of a repository is kept where it is
+/// `ambient`.
+fn addressed(git_dir: &Path, ambient: bool) -> Command {
+    let mut command = process::git(None::<&str>);
+    if !ambient {
+        for name in LOCAL_ENV {
+            command.env_remove(name);
+        }
+    }
+    command.env("GIT_DIR", git_dir);
+    command
 }
 
 /// A ref below `refs/mirror/`.

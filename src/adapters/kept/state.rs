@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn keeps_the_last_result_and_survives_damage() {
         let dir = tempfile::tempdir().expect("a folder");
-        let repo = Repo { common_dir: dir.path().into(), objects: dir.path().into(), hash: gix::hash::Kind::Sha1 };
+        let repo = Repo::bare(dir.path(), gix::hash::Kind::Sha1);
         let space = RefSpace::of(&GitUrl::parse("https://h/a").expect("a URL"));
         let last = |repo: &Repo| super::last(repo).remove(space.name());
         assert_eq!(last(&repo), None);

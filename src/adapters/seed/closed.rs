@@ -146,7 +146,7 @@ impl Pack {
                 thread_limit: None,
                 should_interrupt: &super::NEVER,
                 object_hash: hash,
-                alloc_limit_bytes: Some(super::pack::ALLOC_LIMIT),
+                alloc_limit_bytes: Some(super::ALLOC_LIMIT),
             },
         )
         .map(|_| true)

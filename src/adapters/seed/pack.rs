@@ -1,6 +1,6 @@
 //! A pack from a stream into a quarantine, indexed.
 //!
-//! gix-pack does it, as it is more than twice as fast as `git index-pack` (DESIGN 4). It holds an entry of about
+//! gix-pack does it, as it is more than twice as fast as `git index-pack` (docs/architecture.md, "Limits"). It holds an entry of about
 //! 100 bytes an object in memory and checks no object's syntax, so `git index-pack` does it where there are very many
 //! objects, and where `fetch.fsckObjects` asks for those checks.
 
@@ -20,8 +20,6 @@ use crate::values::{Error, Kind, Result};
 
 /// From this many objects on `git index-pack` is used: gix would hold more than about 1 GiB.
 const MANY_OBJECTS: u32 = 8_000_000;
-/// No single object may take more memory than this in gix; `git` streams such blobs, and a hostile size costs nothing.
-pub(super) const ALLOC_LIMIT: usize = 1 << 31;
 
 /// How and where to index.
 pub struct Indexing<'a> {
@@ -54,8 +52,10 @@ impl Indexing<'_> {
             return self.by_git(&mut whole).map(|()| u64::from(objects));
         }
         let mut whole = Kept::new(&mut whole, self.quarantine);
-        let options =
-            gix::odb::pack::bundle::write::Options { alloc_limit_bytes: Some(ALLOC_LIMIT), ..Default::default() };
+        let options = gix::odb::pack::bundle::write::Options {
+            alloc_limit_bytes: Some(super::ALLOC_LIMIT),
+            ..Default::default()
+        };
         let outcome = gix::odb::pack::Bundle::write_to_directory(
             &mut whole,
             Some(&self.quarantine.packs()),
@@ -80,7 +80,7 @@ impl Indexing<'_> {
     }
 
     fn by_git(&self, pack: &mut dyn Read) -> Result<()> {
-        let mut command = process::git(["index-pack", "--stdin", "--fix-thin"]);
+        let mut command = self.repo.git(["index-pack", "--stdin", "--fix-thin"]);
         command.args(&self.strict);
         self.repo.with_quarantine(&mut command, self.quarantine.path());
         let mut pack = Told { inner: pack, numbers: &self.numbers };

@@ -62,7 +62,7 @@ impl Quarantine {
         std::fs::create_dir_all(&to).map_err(Error::doing(Kind::Local, format!("cannot make {}", to.display())))?;
         for pack in self.files("pack")? {
             if objects < unpack_below {
-                unpack(&pack)?;
+                unpack(repo, &pack)?;
                 continue;
             }
             // The index last: a pack is there for git once its index is.
@@ -85,7 +85,7 @@ impl Quarantine {
     /// [`Kind::Proof`] where an object is missing or damaged.
     pub fn prove(&self, repo: &Repo, tips: &[gix::ObjectId], vouched: &[gix::ObjectId]) -> Result<()> {
         if let [index] = self.files("idx")?.as_slice() {
-            match super::is_closed(index, tips, repo.hash) {
+            match super::closed::is_closed(index, tips, repo.hash) {
                 Ok(true) => return Ok(()),
                 Ok(false) => tracing::debug!("the pack leads to objects outside it"),
                 Err(err) => tracing::debug!(%err, "the pack cannot be proved in memory"),
@@ -126,9 +126,9 @@ fn place(file: &Path, to: &Path, sync: bool) -> Result<()> {
     .map_err(Error::doing(Kind::Local, doing))
 }
 
-fn unpack(pack: &Path) -> Result<()> {
+fn unpack(repo: &Repo, pack: &Path) -> Result<()> {
     let file = File::open(pack).map_err(Error::doing(Kind::Local, format!("cannot open {}", pack.display())))?;
-    process::output_from(&mut process::git(["unpack-objects", "-q"]), file).map(|_| ())
+    process::output_from(&mut repo.git(["unpack-objects", "-q"]), file).map(|_| ())
 }
 
 /// Removes what killed processes left.
@@ -161,14 +161,15 @@ mod tests {
     #[test]
     fn leaves_nothing_and_sweeps_what_is_stale() {
         let dir = tempfile::tempdir().expect("a folder");
-        let repo = Repo { common_dir: dir.path().into(), objects: dir.path().into(), hash: gix::hash::Kind::Sha1 };
+        let repo = Repo::bare(dir.path(), gix::hash::Kind::Sha1);
+        std::fs::create_dir(&repo.objects).expect("a folder");
         let live = Quarantine::create(&repo).expect("a quarantine");
-        let dead = dir.path().join(format!("{PREFIX}dead"));
+        let dead = repo.objects.join(format!("{PREFIX}dead"));
         std::fs::create_dir(&dead).expect("a folder");
         std::fs::write(dead.join("lock"), "").expect("a file");
         sweep(&repo);
         assert!(live.path().exists() && !dead.exists());
         drop(live);
-        assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 0);
+        assert_eq!(std::fs::read_dir(&repo.objects).expect("a folder").count(), 0);
     }
 }

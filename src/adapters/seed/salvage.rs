@@ -50,7 +50,7 @@ impl Partial {
             hash,
             pack::bundle::write::Options {
                 iteration_mode: pack::data::input::Mode::AsIs,
-                alloc_limit_bytes: Some(super::pack::ALLOC_LIMIT),
+                alloc_limit_bytes: Some(super::ALLOC_LIMIT),
                 ..Default::default()
             },
         )
@@ -169,16 +169,14 @@ mod tests {
 
     /// A repository with random history: branches that fork and merge, folders, files that change.
     struct World {
-        dir: tempfile::TempDir,
+        _dir: tempfile::TempDir,
         repo: Repo,
     }
 
     impl World {
         fn new(seed: u64) -> Self {
             let dir = tempfile::tempdir().expect("a folder");
-            let objects = dir.path().join("objects");
-            let world =
-                World { repo: Repo { common_dir: dir.path().into(), objects, hash: gix::hash::Kind::Sha1 }, dir };
+            let world = World { repo: Repo::bare(dir.path(), gix::hash::Kind::Sha1), _dir: dir };
             world.git(&["init", "-q", "--bare"], b"");
             let mut state = seed;
             let mut random = |below: u64| {
@@ -203,9 +201,7 @@ mod tests {
         }
 
         fn git(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
-            let mut command = process::git(args.iter().copied());
-            command.env("GIT_DIR", self.dir.path());
-            process::output(&mut command, input).expect("git")
+            process::output(&mut self.repo.git(args), input).expect("git")
         }
 
         fn indexing<'a>(&'a self, quarantine: &'a Quarantine) -> Indexing<'a> {

@@ -5,11 +5,11 @@ use std::io::Read;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::adapters::git::config::Config;
-use crate::adapters::net::channel::{Channel, Family, HttpHelper, Opening, Role, Service};
+use crate::adapters::net::channel::{Channel, HttpHelper, Opening, Role, Service};
 use crate::adapters::net::pktio::{self, PktReader};
+use crate::usecases::fetching::remote::Remote;
 use crate::values::mirror_list::MirrorList;
-use crate::values::{Error, GitUrl, Kind, Report, Result, SafeText, Transport};
+use crate::values::{Error, GitUrl, Kind, Result, SafeText, Transport};
 use crate::wire::mirror_command::{Decoder, Feature, Request, from_v0};
 use crate::wire::{Advert, Pkt};
 
@@ -49,16 +49,11 @@ impl Open {
 ///
 /// # Errors
 /// Those of the connection.
-pub fn open_canonical(
-    remote: &str,
-    url: &GitUrl,
-    config: &Config,
-    family: Family,
-    report: &dyn Report,
-) -> Result<Option<Channel>> {
-    let program = format!("remote.{remote}.uploadpack");
+pub fn open_canonical(remote: &Remote) -> Result<Option<Channel>> {
+    let Remote { name, url, config, family, report } = *remote;
+    let program = format!("remote.{name}.uploadpack");
     if url.transport == Transport::Http {
-        let mut http = HttpHelper::start(remote, url, Role::Canonical, config)?;
+        let mut http = HttpHelper::start(name, url, Role::Canonical, config)?;
         let connected = http.connect(Service::UploadPack)?;
         return Ok(connected.then(|| http.into_channel(Service::UploadPack)));
     }
@@ -88,16 +83,10 @@ pub struct Answer {
 ///
 /// # Errors
 /// [`Kind::Nothing`] where it lists none; those of the connection and of the answer.
-pub fn ask(
-    remote: &str,
-    url: &GitUrl,
-    config: &Config,
-    family: Family,
-    report: &dyn Report,
-    request: &Request,
-) -> Result<Answer> {
+pub fn ask(remote: &Remote, request: &Request) -> Result<Answer> {
+    let url = remote.url;
     let none = || Error::new(Kind::Nothing, format!("{} lists no mirrors", url.shown_host()));
-    let channel = open_canonical(remote, url, config, family, report)?.ok_or_else(none)?;
+    let channel = open_canonical(remote)?.ok_or_else(none)?;
     let Open { mut channel, server, packets } = Open::read(channel, url)?;
     let Some(first) = packets.first() else {
         return Err(Error::new(Kind::Told, "the server hung up"));

@@ -10,12 +10,12 @@ use crate::adapters::kept::geoip::Database;
 use crate::adapters::kept::hosts::{self, Hosts};
 use crate::adapters::kept::shared_file::Change;
 use crate::adapters::kept::state;
-use crate::adapters::net::channel::Family;
 use crate::adapters::net::probe::{self, Patience, Probed};
 use crate::decide::cost::Work;
 use crate::decide::facts::{Copy, Figure, Host};
 use crate::decide::policy::distance_km;
 use crate::decide::selector::{self, Candidate, Choice, Question};
+use crate::usecases::fetching::remote::Remote;
 use crate::values::mirror_list::Location;
 use crate::values::{Error, Event, GitUrl, Listed, Mirror, RefSpace, Report, Transport};
 
@@ -27,16 +27,8 @@ const MOST_PROBED: usize = 16;
 pub struct Chooser<'a> {
     /// The repository, where there is one.
     pub repo: Option<&'a Repo>,
-    /// The configuration in force.
-    pub config: &'a Config,
-    /// The remote's name.
-    pub remote: &'a str,
-    /// The remote's URL: canonical's.
-    pub url: &'a GitUrl,
-    /// Which addresses may be used.
-    pub family: Family,
-    /// Who is told.
-    pub report: &'a dyn Report,
+    /// The remote.
+    pub remote: Remote<'a>,
 }
 
 /// A mirror, and what is known of it.
@@ -68,7 +60,7 @@ impl<'a> Chooser<'a> {
     /// Returns what is known of each mirror, and the entries that cannot be one.
     fn known(&self, hosts: &Hosts, now: u64) -> (Vec<Known>, Vec<(String, String)>) {
         let (mut usable, mut refused) = (Vec::new(), Vec::new());
-        for listed in self.config.mirrors(self.remote, self.url.raw()) {
+        for listed in self.remote.config.mirrors(self.remote.name, self.remote.url.raw()) {
             match listed {
                 Listed::Usable(mirror) => usable.push(mirror),
                 Listed::Refused(url, why) => refused.push((url, why)),
@@ -94,10 +86,10 @@ impl<'a> Chooser<'a> {
         let (hosts, now) = (Hosts::load(), state::now());
         let (mut known, refused) = self.known(&hosts, now);
         let question = Question {
-            preference: self.config.preference(self.remote),
+            preference: self.remote.config.preference(self.remote.name),
             work,
-            canonical: hosts.get(self.url).at(now),
-            must_pay: self.config.bool("mirror.mustpay").unwrap_or(true),
+            canonical: hosts.get(self.remote.url).at(now),
+            must_pay: self.remote.config.bool("mirror.mustpay").unwrap_or(true),
             now,
             seed: u64::from(hosts.seed),
         };
@@ -114,13 +106,14 @@ impl<'a> Chooser<'a> {
 
     /// Returns which mirrors to probe: those that share the first place but for what is not known.
     fn unprobed(&self, known: &[Known], choice: &Choice, now: u64) -> Vec<usize> {
-        let preference = self.config.preference(self.remote);
+        let preference = self.remote.config.preference(self.remote.name);
         let places = choice.order.iter().map(|place| place.at);
         let Some(first) = places.clone().next() else { return Vec::new() };
         let tier = |at: usize| selector::tier(&known[at].mirror, &preference);
         let rivals: Vec<usize> = places.filter(|at| tier(*at) == tier(first)).take(MOST_PROBED).collect();
-        let possible =
-            |at: &usize| !known[*at].host.is_probed(now) && probe::is_possible(&known[*at].mirror.url, self.config);
+        let possible = |at: &usize| {
+            !known[*at].host.is_probed(now) && probe::is_possible(&known[*at].mirror.url, self.remote.config)
+        };
         if rivals.len() < 2 { Vec::new() } else { rivals.into_iter().filter(possible).collect() }
     }
 
@@ -128,7 +121,7 @@ impl<'a> Chooser<'a> {
     pub fn probe(&self, known: &mut [Known], which: &[usize], patience: Patience) -> Vec<Probed> {
         let urls: Vec<&GitUrl> = which.iter().map(|at| &known[*at].mirror.url).collect();
         tracing::debug!(count = urls.len(), "probe");
-        let probed = probe::connect_times(&urls, self.family, patience);
+        let probed = probe::connect_times(&urls, self.remote.family, patience);
         let now = state::now();
         let mut changes: Vec<(GitUrl, Change<Host>)> = Vec::new();
         for (at, outcome) in which.iter().zip(&probed) {
@@ -145,7 +138,7 @@ impl<'a> Chooser<'a> {
     /// probed.
     pub fn probe_all(&self) -> Vec<(Known, Option<Probed>)> {
         let (mut known, _) = self.known(&Hosts::load(), state::now());
-        let possible = |at: &usize| probe::is_possible(&known[*at].mirror.url, self.config);
+        let possible = |at: &usize| probe::is_possible(&known[*at].mirror.url, self.remote.config);
         let which: Vec<usize> = (0..known.len()).filter(possible).collect();
         let mut probed: Vec<Option<Probed>> = vec![None; known.len()];
         for (at, outcome) in which.iter().zip(self.probe(&mut known, &which, Patience::All)) {
@@ -157,17 +150,17 @@ impl<'a> Chooser<'a> {
     /// Decides, and says why; returns the mirrors to ask, in order.
     pub fn order(&self, work: Work) -> Vec<(Mirror, RefSpace)> {
         let Decision { known, choice, refused } = self.decide(work, true);
-        warn_of_settings(self.config, self.report);
+        warn_of_settings(self.remote.config, self.remote.report);
         for (url, why) in refused {
-            self.report.event(Event::Warning(format!("mirror '{url}' is not used: {why}")));
+            self.remote.report.event(Event::Warning(format!("mirror '{url}' is not used: {why}")));
         }
         let who = |at: usize| known[at].mirror.url.shown_host();
         for place in &choice.excluded {
             let text = format!("mirror: {} is not asked: {}", who(place.at), place.reason);
-            self.report.event(Event::Detail(text));
+            self.remote.report.event(Event::Detail(text));
         }
         if let (Some(first), true) = (choice.order.first(), known.len() > 1) {
-            self.report.event(Event::Detail(format!("mirror: {} goes first: {}", who(first.at), first.reason)));
+            self.remote.report.event(Event::Detail(format!("mirror: {} goes first: {}", who(first.at), first.reason)));
         }
         choice.order.iter().map(|place| (known[place.at].mirror.clone(), known[place.at].space.clone())).collect()
     }
@@ -210,13 +203,13 @@ struct Places {
 impl Places {
     /// Returns nothing where it is not known where this machine is.
     fn load(chooser: &Chooser) -> Option<Self> {
-        let known = chooser.repo.and_then(|repo| state::known_list(repo, chooser.remote)).unwrap_or_default();
-        let configured = chooser.config.get("mirror.location").map(str::parse::<Location>);
-        let warn = |err: &Error| chooser.report.event(Event::Warning(format!("mirror.location: {err}")));
+        let known = chooser.repo.and_then(|repo| state::known_list(repo, chooser.remote.name)).unwrap_or_default();
+        let configured = chooser.remote.config.get("mirror.location").map(str::parse::<Location>);
+        let warn = |err: &Error| chooser.remote.report.event(Event::Warning(format!("mirror.location: {err}")));
         let configured = configured.and_then(|place| place.inspect_err(warn).ok());
         let here = configured.or_else(|| known.here.as_deref().and_then(|place| place.parse().ok()))?;
-        let database = chooser.config.get("mirror.geoipdatabase").filter(|path| !path.is_empty());
-        let warn = |err: &Error| chooser.report.event(Event::Warning(format!("mirror.geoipDatabase: {err}")));
+        let database = chooser.remote.config.get("mirror.geoipdatabase").filter(|path| !path.is_empty());
+        let warn = |err: &Error| chooser.remote.report.event(Event::Warning(format!("mirror.geoipDatabase: {err}")));
         let database = database.and_then(|path| Database::open(Path::new(path)).inspect_err(warn).ok());
         Some(Places { here, said: known.places, database })
     }

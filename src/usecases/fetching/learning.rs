@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use crate::adapters::git::config::{self, Config};
+use crate::adapters::git::config::Config;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::kept::state::{self, KnownList};
-use crate::adapters::net::channel::Family;
 use crate::adapters::net::resolve;
 use crate::decide::host::is_private_host;
 use crate::decide::trust::{Accepted, Refused, Trust, is_private_address};
 use crate::usecases::fetching::asking::ask;
 use crate::usecases::fetching::list_in_ref;
+use crate::usecases::fetching::remote::Remote;
 use crate::values::mirror_list::{MirrorList, PreferMirror};
-use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
+use crate::values::{Error, Event, GitUrl, Kind, Result, Transport};
 use crate::wire::mirror_command::{Feature, Request};
 
 /// How long a list is believed while its `id` stays the same, in seconds: a week.
@@ -33,14 +33,8 @@ const MOST_WARNINGS: usize = 5;
 pub struct Learner<'a> {
     /// The repository.
     pub repo: &'a Repo,
-    /// The configuration in force.
-    pub config: &'a Config,
-    /// The remote's name.
-    pub remote: &'a str,
-    /// Its URL: canonical's.
-    pub url: &'a GitUrl,
-    /// Who is told.
-    pub report: &'a dyn Report,
+    /// The remote.
+    pub remote: Remote<'a>,
 }
 
 /// What was learned.
@@ -72,7 +66,7 @@ impl Learner<'_> {
             // What was read in the repository was asked for, be it once.
             let stays = known.as_ref().is_some_and(KnownList::is_from_ref);
             if last.is_some() && !stays && self.store(&MirrorList::default(), last.as_ref()).whole {
-                state::note_list(self.repo, self.remote, None);
+                state::note_list(self.repo, self.remote.name, None);
             }
             return false;
         };
@@ -84,20 +78,20 @@ impl Learner<'_> {
     pub fn learn_from_ref(&self) -> Lesson {
         let known = self.known();
         let looked = known.as_ref().is_some_and(|known| state::now().saturating_sub(known.time) < LOOKED);
-        if looked || !self.is_remote() || !list_in_ref::is_allowed(self.config) {
+        if looked || !self.is_remote() || !list_in_ref::is_allowed(self.remote.config) {
             return Lesson::default();
         }
-        let id = match list_in_ref::id(self.url) {
+        let id = match list_in_ref::id(self.remote.url) {
             Ok(id) => id,
             Err(err) => return self.learn(None, Err(err)),
         };
         let marked = Some(KnownList::from_ref(id.as_deref().unwrap_or_default()));
         match (id, known) {
             (_, Some(known)) if known.id == marked => {
-                state::note_list(self.repo, self.remote, Some(KnownList { time: state::now(), ..known }));
+                state::note_list(self.repo, self.remote.name, Some(KnownList { time: state::now(), ..known }));
                 Lesson::default()
             }
-            (Some(id), _) => self.learn(marked, list_in_ref::read(self.repo, self.url, &id)),
+            (Some(id), _) => self.learn(marked, list_in_ref::read(self.repo, self.remote.url, &id)),
             (None, _) => self.learn(marked, Ok(MirrorList::default())),
         }
     }
@@ -105,8 +99,8 @@ impl Learner<'_> {
     /// Returns whether there is a remote to store something for: not where a URL is fetched from, whose name is the URL.
     fn is_remote(&self) -> bool {
         let key = self.key("url");
-        let mut urls = self.config.all(&key).peekable();
-        urls.peek().is_some() && urls.all(|url| url != self.remote) && self.remote != self.url.raw()
+        let mut urls = self.remote.config.all(&key).peekable();
+        urls.peek().is_some() && urls.all(|url| url != self.remote.name) && self.remote.name != self.remote.url.raw()
     }
 
     /// Returns what is known of this very server's list.
@@ -116,20 +110,20 @@ impl Learner<'_> {
 
     /// Returns what was last learned for the remote, from whatever server it had then.
     fn last(&self) -> Option<KnownList> {
-        state::known_list(self.repo, self.remote)
+        state::known_list(self.repo, self.remote.name)
     }
 
     fn key(&self, variable: &str) -> String {
-        format!("remote.{}.{variable}", self.remote)
+        format!("remote.{}.{variable}", self.remote.name)
     }
 
     /// Returns what a list is known for: the server, and what the user allows, as that decides what of a list is stored.
     fn server(&self) -> String {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
-        crate::values::url_key::key(self.url.raw()).hash(&mut hasher);
-        let allowed: Vec<&str> = self.config.all("mirror.allowprotocol").collect();
-        (allowed, allows_private(self.config)).hash(&mut hasher);
+        crate::values::url_key::key(self.remote.url.raw()).hash(&mut hasher);
+        let allowed: Vec<&str> = self.remote.config.all("mirror.allowprotocol").collect();
+        (allowed, allows_private(self.remote.config)).hash(&mut hasher);
         format!("{:016x}", hasher.finish())
     }
 
@@ -155,8 +149,8 @@ impl Learner<'_> {
                 Some(self.store(list, last.as_ref()))
             }
             Err(err) => {
-                let text = format!("the mirror list of {} is not used: {err}", self.url.shown_host());
-                self.report.event(Event::Warning(text));
+                let text = format!("the mirror list of {} is not used: {err}", self.remote.url.shown_host());
+                self.remote.report.event(Event::Warning(text));
                 // What another server listed is of no use here.
                 last.as_ref().filter(|_| before.is_none()).map(|last| self.store(&MirrorList::default(), Some(last)))
             }
@@ -168,7 +162,7 @@ impl Learner<'_> {
                 now.time = 0; // to be asked again
             }
         }
-        state::note_list(self.repo, self.remote, Some(now));
+        state::note_list(self.repo, self.remote.name, Some(now));
         lesson
     }
 
@@ -180,8 +174,8 @@ impl Learner<'_> {
             let prefers = self.user_has_said(Some(&known)) || known.preferred == always;
             let listed = accepted.iter().map(|mirror| mirror.url.raw());
             prefers
-                && self.config.all(&self.key("listedmirror")).eq(listed)
-                && self.config.number(&self.key("moremirrors")).unwrap_or(0) == list.more
+                && self.remote.config.all(&self.key("listedmirror")).eq(listed)
+                && self.remote.config.number(&self.key("moremirrors")).unwrap_or(0) == list.more
         });
         if self.is_remote() && !same {
             self.learn(None, Ok(list));
@@ -190,17 +184,17 @@ impl Learner<'_> {
 
     /// Asks canonical for the mirrors after those that it has named, on a connection of its own: the one that is open is
     /// git's, which is waiting for an answer. Returns whether the configuration has more mirrors now.
-    pub fn ask_for_more(&self, family: Family) -> bool {
-        // An earlier page may have been stored since `self.config` was read.
-        let Ok(config) = Config::load() else { return false };
-        Learner { config: &config, ..*self }.ask_for_a_page(family)
+    pub fn ask_for_more(&self) -> bool {
+        // An earlier page may have been stored since `self.remote.config` was read.
+        let Ok(config) = self.repo.config() else { return false };
+        Learner { remote: Remote { config: &config, ..self.remote }, ..*self }.ask_for_a_page()
     }
 
-    fn ask_for_a_page(&self, family: Family) -> bool {
-        let has_more = self.config.number(&self.key("moremirrors")).is_some_and(|more| more > 0);
+    fn ask_for_a_page(&self) -> bool {
+        let has_more = self.remote.config.number(&self.key("moremirrors")).is_some_and(|more| more > 0);
         let Some(known) = self.known().filter(|_| has_more) else { return false };
         let request = Request { offset: Some(known.count), ..Request::default() };
-        let answer = match ask(self.remote, self.url, self.config, family, self.report, &request) {
+        let answer = match ask(&self.remote, &request) {
             Ok(answer) if answer.feature.id == known.id => answer.list,
             other => {
                 tracing::debug!(?other, "no more mirrors");
@@ -209,7 +203,7 @@ impl Learner<'_> {
         };
         let (accepted, refused) = self.trust_all(&answer);
         self.warn_of(&refused);
-        let mut urls: Vec<String> = self.config.all(&self.key("listedmirror")).map(Into::into).collect();
+        let mut urls: Vec<String> = self.remote.config.all(&self.key("listedmirror")).map(Into::into).collect();
         let before = urls.len();
         urls.extend(accepted.iter().map(|mirror| mirror.url.raw().to_owned()));
         let more = (answer.more > 0 && !answer.mirrors.is_empty()).then(|| answer.more.to_string());
@@ -220,18 +214,18 @@ impl Learner<'_> {
         let count = known.count.saturating_add(count(&answer));
         let mut places = known.places;
         places.extend(self.places(&answer));
-        state::note_list(self.repo, self.remote, Some(KnownList { count, places, ..known }));
+        state::note_list(self.repo, self.remote.name, Some(KnownList { count, places, ..known }));
         urls.len() > before
     }
 
     fn warn_of(&self, refused: &[Refused]) {
         for refused in refused.iter().take(MOST_WARNINGS) {
-            let (who, shown, why) = (self.url.shown_host(), &refused.shown, &refused.reason);
-            self.report.event(Event::Warning(format!("mirror '{shown}' that {who} lists is not used: {why}")));
+            let (who, shown, why) = (self.remote.url.shown_host(), &refused.shown, &refused.reason);
+            self.remote.report.event(Event::Warning(format!("mirror '{shown}' that {who} lists is not used: {why}")));
         }
         if refused.len() > MOST_WARNINGS {
             let more = refused.len() - MOST_WARNINGS;
-            self.report.event(Event::Warning(format!("{more} more mirrors that are listed are not used")));
+            self.remote.report.event(Event::Warning(format!("{more} more mirrors that are listed are not used")));
         }
     }
 
@@ -239,7 +233,7 @@ impl Learner<'_> {
     fn user_has_said(&self, known: Option<&KnownList>) -> bool {
         let ours = known.is_some_and(|known| known.preferred);
         let key = self.key("prefermirror");
-        let values: Vec<&str> = self.config.all(&key).collect();
+        let values: Vec<&str> = self.remote.config.all(&key).collect();
         !(values.is_empty() || ours && values == ["true"])
     }
 
@@ -271,12 +265,12 @@ impl Learner<'_> {
     }
 
     fn trust_all(&self, list: &MirrorList) -> (Vec<Accepted>, Vec<Refused>) {
-        let allowed: Vec<String> = self.config.all("mirror.allowprotocol").map(Into::into).collect();
+        let allowed: Vec<String> = self.remote.config.all("mirror.allowprotocol").map(Into::into).collect();
         let trust = Trust {
-            canonical: self.url,
-            canonical_is_private: is_private(self.url),
+            canonical: self.remote.url,
+            canonical_is_private: is_private(self.remote.url),
             allowed: &allowed,
-            allow_private: allows_private(self.config),
+            allow_private: allows_private(self.remote.config),
         };
         trust.accept(list)
     }
@@ -285,15 +279,15 @@ impl Learner<'_> {
     fn replace(&self, variable: &str, values: &[String]) -> Result<bool> {
         let key = self.key(variable);
         let lower = self.key(&variable.to_ascii_lowercase()); // as `Config` has it
-        if self.config.all(&lower).eq(values.iter().map(String::as_str)) {
+        if self.remote.config.all(&lower).eq(values.iter().map(String::as_str)) {
             return Ok(false);
         }
         let mut done = match values.split_first() {
-            None => config::write(&["--local", "--unset-all", &key]),
-            Some((first, _)) => config::write(&["--local", "--replace-all", &key, first]),
+            None => self.repo.write_config(&["--local", "--unset-all", &key]),
+            Some((first, _)) => self.repo.write_config(&["--local", "--replace-all", &key, first]),
         };
         for value in values.iter().skip(1) {
-            done = done.and_then(|()| config::write(&["--local", "--add", &key, value]));
+            done = done.and_then(|()| self.repo.write_config(&["--local", "--add", &key, value]));
         }
         done.map(|()| true)
             .inspect_err(|err| tracing::debug!(%err, key, "cannot store what canonical says of its mirrors"))

@@ -48,7 +48,7 @@ pub fn id(url: &GitUrl) -> Result<Option<String>> {
 pub fn read(repo: &Repo, url: &GitUrl, id: &str) -> Result<MirrorList> {
     let objects = tempfile::tempdir().map_err(Error::doing(Kind::Local, "cannot make a temporary folder"))?;
     let run = |args: &[&str]| {
-        let mut command = git(args);
+        let mut command = repo.git(args);
         repo.with_quarantine(&mut command, objects.path());
         output(plainly(&mut command), b"")
     };

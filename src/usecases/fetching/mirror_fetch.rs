@@ -15,6 +15,7 @@ use crate::adapters::os::Ended;
 use crate::adapters::os::terminal::{self, Place};
 use crate::adapters::process;
 use crate::usecases::fetching::list_in_ref;
+use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::Seeder;
 use crate::usecases::fetching::steps::Steps;
 use crate::values::url::redact;
@@ -263,8 +264,11 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     if sources.is_empty() {
         sources = vec!["refs/heads/*", "refs/tags/*"];
     }
-    let seeder =
-        Seeder { repo: &repo, config, remote, url: &url, family: Family::Any, report, early: Default::default() };
+    let seeder = Seeder {
+        repo: &repo,
+        remote: Remote { name: remote, url: &url, config, family: Family::Any, report },
+        early: Default::default(),
+    };
     let haves: Vec<ObjectId> = repo.recent_tips(256)?;
     let (who, space, refs) = seeder.fill(&sources, &haves)?;
     let place = format!("refs/mirror/{}/", space.name());

@@ -8,5 +8,6 @@ pub mod list_in_ref;
 pub mod mirror_fetch;
 pub mod observing;
 pub mod relay;
+pub mod remote;
 pub mod seeding;
 pub mod steps;

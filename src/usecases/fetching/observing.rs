@@ -111,7 +111,7 @@ impl Chooser<'_> {
             }
         }
         changes.push((
-            self.url.clone(),
+            self.remote.url.clone(),
             Box::new(move |host| {
                 sample(&mut host.answer, canonical.answer, now);
                 rate(host, canonical.moved, now);
@@ -120,7 +120,7 @@ impl Chooser<'_> {
         hosts::note(now, changes);
         let Some(repo) = self.repo else { return };
         let per_ref = wants.filter(|wants| *wants > 0 && total > 0).map(|wants| total as f64 / wants as f64);
-        state::note_fetch(repo, self.remote, copies, per_ref);
+        state::note_fetch(repo, self.remote.name, copies, per_ref);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The relay for protocol v2 between git and the canonical server (DESIGN 2).
+//! The relay for protocol v2 between git and the canonical server (docs/architecture.md, "The one idea: a relay").
 //!
 //! It copies what both say, and does something of its own at one point: when git first asks for objects, mirrors are
 //! asked before. Requests and answers alternate, so one thread does.

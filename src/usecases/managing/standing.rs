@@ -12,6 +12,7 @@ use crate::adapters::net::probe::Probed;
 use crate::decide::cost::Work;
 use crate::decide::facts::{Backoff, Copy, Host};
 use crate::usecases::fetching::choosing::{Chooser, Decision, Known, warn_of_settings};
+use crate::usecases::fetching::remote::Remote;
 use crate::values::{GitUrl, RefSpace, Report, Result};
 
 /// A line of `git mirror list`.
@@ -38,7 +39,10 @@ fn for_each(config: &Config, remotes: &[String], report: &dyn Report, mut each: 
     let all: Vec<String> = config.remotes().into_iter().map(Into::into).collect();
     for remote in if remotes.is_empty() { &all } else { remotes } {
         let Ok(url) = GitUrl::parse(&remote_url(config, remote)?) else { continue };
-        each(&Chooser { repo: repo.as_ref(), config, remote, url: &url, family: Family::Any, report });
+        each(&Chooser {
+            repo: repo.as_ref(),
+            remote: Remote { name: remote, url: &url, config, family: Family::Any, report },
+        });
     }
     Ok(())
 }
@@ -50,10 +54,10 @@ fn for_each(config: &Config, remotes: &[String], report: &dyn Report, mut each: 
 pub fn list(config: &Config, remotes: &[String], report: &dyn Report) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for_each(config, remotes, report, |chooser| {
-        let usual = chooser.repo.and_then(|repo| state::usual(repo, chooser.remote));
+        let usual = chooser.repo.and_then(|repo| state::usual(repo, chooser.remote.name));
         let Decision { known, choice, refused } = chooser.decide(Work { clone: false, bytes: usual }, false);
         let mut lasts = chooser.repo.map(state::last).unwrap_or_default();
-        let remote = || chooser.remote.to_owned();
+        let remote = || chooser.remote.name.to_owned();
         let mut row = |at: usize, rank: Option<usize>, reason: String| {
             let known = known[at].clone();
             let last = lasts.remove(known.space.name());
@@ -83,7 +87,7 @@ pub fn probe(config: &Config, remotes: &[String], report: &dyn Report) -> Result
     let mut all = Vec::new();
     for_each(config, remotes, report, |chooser| {
         let probed = chooser.probe_all().into_iter();
-        all.extend(probed.map(|(known, outcome)| (chooser.remote.to_owned(), known, outcome)));
+        all.extend(probed.map(|(known, outcome)| (chooser.remote.name.to_owned(), known, outcome)));
     })?;
     Ok(all)
 }
@@ -109,9 +113,9 @@ pub fn forgive(config: &Config, remotes: &[String], report: &dyn Report) -> Resu
                     (known.space.clone(), Box::new(|copy| copy.backoff = Backoff::default()))
                 })
                 .collect();
-            state::note_fetch(repo, chooser.remote, copies, None);
+            state::note_fetch(repo, chooser.remote.name, copies, None);
         }
-        forgiven.extend(known.into_iter().map(|known| (chooser.remote.to_owned(), known)));
+        forgiven.extend(known.into_iter().map(|known| (chooser.remote.name.to_owned(), known)));
     })?;
     Ok(forgiven)
 }

@@ -1,4 +1,4 @@
-//! Channels: a pair of byte streams to a git service, by whatever transport the URL names (DESIGN 2).
+//! Channels: a pair of byte streams to a git service, by whatever transport the URL names.
 //!
 //! The canonical server's channel behaves as git's own: it shares our terminal and stderr, waits as long as git would,
 //! and fails with git's words. A mirror's channel keeps its stderr to itself, and is killed when it is dropped. Unless the

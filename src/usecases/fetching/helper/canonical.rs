@@ -5,11 +5,13 @@ use std::os::fd::AsFd;
 
 use super::Helper;
 use crate::adapters::git::config::Config;
+use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
 use crate::adapters::net::channel::{Channel, HttpHelper, Opening, Role, Service};
 use crate::adapters::net::pktio;
 use crate::usecases::fetching::asking::{self, Open};
 use crate::usecases::fetching::learning::{Learner, Lesson};
+use crate::usecases::fetching::remote::Remote;
 use crate::values::{Error, Kind, Result};
 use crate::wire::Pkt;
 use crate::wire::mirror_command::{Request, from_v0};
@@ -62,8 +64,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
     pub(super) fn learn(&mut self, mut open: Open, stateless: bool) -> Result<(bool, Open)> {
         let Some(repo) = self.repo.clone() else { return Ok((false, open)) };
         let feature = asking::feature(&open.packets);
-        let (config, remote, url) = (self.config.clone(), self.remote.clone(), self.url.clone());
-        let learner = Learner { repo: &repo, config: &config, remote: &remote, url: &url, report: self.report };
+        let (config, name, url) = (self.config.clone(), self.remote.clone(), self.url.clone());
+        let remote = Remote { name: &name, url: &url, config: &config, family: self.family, report: self.report };
+        let learner = Learner { repo: &repo, remote };
         if !learner.must_ask(feature.as_ref()) {
             let lists = feature.is_some_and(|feature| feature.id.is_some());
             let lesson = if lists { Lesson::default() } else { learner.learn_from_ref() };
@@ -91,8 +94,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
     /// Learns from the advertisement of a server of v0 or v1, for later fetches.
     pub(super) fn learn_old(&self, packets: &[Pkt]) {
         let Some(repo) = &self.repo else { return };
-        let Self { config, remote, url, report, .. } = self;
-        let learner = Learner { repo, config, remote, url, report: *report };
+        let learner = Learner { repo, remote: self.remote() };
         // The list is in the first line about a ref, behind `version 1` where that comes.
         match packets.iter().take(2).find_map(|pkt| from_v0(pkt.text())) {
             Some(list) => learner.learn_old(list),
@@ -105,7 +107,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
 
     pub(super) fn take(&mut self, lesson: &Lesson) -> Result<()> {
         if lesson.changed {
-            self.config = Config::load()?;
+            self.config = self.repo.as_ref().map_or_else(Config::load, Repo::config)?;
         }
         Ok(())
     }

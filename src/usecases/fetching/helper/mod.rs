@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 
-use crate::adapters::git::config;
 use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
@@ -26,6 +25,7 @@ use crate::decide::cost::Work;
 use crate::usecases::fetching::asking::Open;
 use crate::usecases::fetching::choosing::{Chooser, Decision};
 use crate::usecases::fetching::relay::{Relay, Seen};
+use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::{Early, Seeded, Seeder};
 use crate::values::report::Silent;
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
@@ -144,6 +144,11 @@ impl<O: Write + AsFd> Helper<'_, O> {
         self.done()
     }
 
+    fn remote(&self) -> Remote<'_> {
+        let Self { remote, url, config, family, report, .. } = self;
+        Remote { name: remote, url, config, family: *family, report: *report }
+    }
+
     fn say(&mut self, text: &str) -> Result<()> {
         pktio::write_bytes(&mut self.git_out, text.as_bytes(), "git")
     }
@@ -224,8 +229,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let mut writer = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
         // A git that is killed tells nobody.
         let with_git = os::NoReaderNoWork::watch(&self.git_out, GIT_IS_DEAD);
-        let (config, remote, url, inside) = (&self.config, &self.remote, &self.url, self.repo.is_some());
-        let (report, family) = (self.report, self.family);
+        let Self { remote, url, config, family, report, .. } = self;
+        let remote = Remote { name: remote, url, config, family: *family, report: *report };
+        let inside = self.repo.is_some();
         let early = Cell::new(None);
         // Canonical alone serves a part of a history.
         let part = |option: &String| option.starts_with("option depth") || option.starts_with("option filter");
@@ -241,12 +247,12 @@ impl<O: Write + AsFd> Helper<'_, O> {
             |wanted| {
                 // `git clone` has learned the hash of object names only by now.
                 let Some(repo) = inside.then(Repo::discover).flatten() else { return Seeded::default() };
-                Seeder { repo: &repo, config, remote, url, family, report, early: early.take().into() }.seed(wanted)
+                Seeder { repo: &repo, remote, early: early.take().into() }.seed(wanted)
             },
             || {
                 let empty = || Repo::discover().is_some_and(|repo| repo.has_refs().is_ok_and(|has| !has));
                 if whole && inside && empty() {
-                    early.set(connect_early(config, remote, url, family));
+                    early.set(connect_early(remote));
                 }
             },
         )?;
@@ -298,11 +304,11 @@ impl<O: Write + AsFd> Helper<'_, O> {
     /// Keeps what the fetch has shown of the mirrors, and of canonical.
     fn keep(&self, seen: &mut Seen) {
         let Some(seeded) = seen.seeded.as_mut() else { return };
-        let Self { config, remote, url, family, report, .. } = self;
-        if config.mirrors(remote, url.raw()).is_empty() {
+        let remote = self.remote();
+        if remote.config.mirrors(remote.name, remote.url.raw()).is_empty() {
             return; // there is nothing to compare canonical with
         }
-        let chooser = Chooser { repo: self.repo.as_ref(), config, remote, url, family: *family, report: *report };
+        let chooser = Chooser { repo: self.repo.as_ref(), remote };
         let online = seeded.complete || seen.canonical_answered || !seeded.from.is_empty();
         let wants = (!seen.clone).then_some(seen.wants.len());
         chooser.keep(std::mem::take(&mut seeded.observed), seen.figures, online, wants);
@@ -333,7 +339,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             return;
         }
         let vcs = format!("remote.{}.vcs", self.remote);
-        let done = config::write(&[&vcs, "mirror"]).and_then(|()| config::write(&[&key, &self.given]));
+        let done = repo.write_config(&[&vcs, "mirror"]).and_then(|()| repo.write_config(&[&key, &self.given]));
         if let Err(err) = done {
             tracing::debug!(%err, "the URL keeps its prefix");
         }
@@ -341,10 +347,10 @@ impl<O: Write + AsFd> Helper<'_, O> {
 }
 
 /// Begins to connect to the mirror that a clone will ask first.
-fn connect_early(config: &Config, remote: &str, url: &GitUrl, family: Family) -> Option<Early> {
-    let chooser = Chooser { repo: None, config, remote, url, family, report: &Silent };
+fn connect_early(remote: Remote) -> Option<Early> {
+    let chooser = Chooser { repo: None, remote: Remote { report: &Silent, ..remote } };
     let Decision { known, choice, .. } = chooser.decide(Work { clone: true, bytes: None }, true);
-    Early::start(&known[choice.order.first()?.at].mirror, config, family)
+    Early::start(&known[choice.order.first()?.at].mirror, remote.config, remote.family)
 }
 
 /// Returns the URL as it was before git cut a `<helper>::` off (`remove_ext_force` in its `transport-helper.c`): it

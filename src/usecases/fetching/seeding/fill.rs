@@ -2,7 +2,7 @@
 
 use gix::ObjectId;
 
-use super::one::{Gift, Refusal};
+use super::gift::{Gift, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::refspec;
@@ -22,27 +22,29 @@ impl Seeder<'_> {
     /// # Errors
     /// [`Kind::Config`] where no mirror is known, [`Kind::Channel`] where none gives anything.
     pub fn fill(&self, sources: &[&str], haves: &[ObjectId]) -> Result<(String, RefSpace, usize)> {
-        warn_of_settings(self.config, self.report);
+        warn_of_settings(self.remote.config, self.remote.report);
         let chooser = self.chooser();
         let Decision { known, choice, .. } = chooser.decide(Work::default(), true);
         if choice.order.is_empty() && run::skips_any() {
-            return Err(Error::new(Kind::Channel, format!("no other mirror of '{}' is known", self.remote)));
+            return Err(Error::new(Kind::Channel, format!("no other mirror of '{}' is known", self.remote.name)));
         }
         if choice.order.is_empty() {
             let because = choice.excluded.first().map(|place| format!(": {}", place.reason)).unwrap_or_default();
-            let text = format!("no mirror of '{}' is known that may be used{because}", self.remote);
-            return Err(Error::new(Kind::Config, text).hint(format!("`git mirror list {}` shows them", self.remote)));
+            let text = format!("no mirror of '{}' is known that may be used{because}", self.remote.name);
+            return Err(
+                Error::new(Kind::Config, text).hint(format!("`git mirror list {}` shows them", self.remote.name))
+            );
         }
         quarantine::sweep(self.repo);
         let mut observed = Vec::new();
         for place in &choice.order {
             let (mirror, space) = (known[place.at].mirror.clone(), known[place.at].space.clone());
             let who = mirror.url.shown_host();
-            self.report.event(Event::Asking { mirror: who.clone() });
+            self.remote.report.event(Event::Asking { mirror: who.clone() });
             run::note(&format!("asking {}", space.name()));
             let refs = self.fill_from(&mirror, &space, sources, haves);
             run::note("idle");
-            self.report.event(Event::ProgressEnd);
+            self.remote.report.event(Event::ProgressEnd);
             match refs {
                 Ok((refs, gift)) => {
                     observed.extend(gift.map(|Gift { ask, moved, .. }| Observed {
@@ -62,7 +64,7 @@ impl Seeder<'_> {
         }
         // Nobody could be reached: that is nobody's fault.
         chooser.keep(observed, Canonical::default(), false, None);
-        Err(Error::new(Kind::Channel, format!("no mirror of '{}' could be used", self.remote)))
+        Err(Error::new(Kind::Channel, format!("no mirror of '{}' could be used", self.remote.name)))
     }
 
     /// Returns how many refs of the mirror are here then, and what it gave, if anything was lacking.

@@ -1,12 +1,15 @@
-//! Seeding: wanted objects from mirrors into the local store, proved, before canonical is asked (DESIGN 4).
+//! Seeding: wanted objects from mirrors into the local store, proved, before canonical is asked
+//! (docs/architecture.md, "Seeding, step by step").
 //!
 //! Whatever goes wrong with a mirror is an event and the next mirror. Nothing here returns an error to the fetch that
 //! it serves: the worst outcome is that canonical sends everything itself.
 
+mod asking_one;
 mod connecting;
 mod fill;
-mod one;
+mod gift;
 mod salvage;
+mod taking;
 
 pub use connecting::Early;
 
@@ -16,18 +19,17 @@ use std::panic::AssertUnwindSafe;
 
 use gix::ObjectId;
 
-use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
 use crate::adapters::kept::state;
-use crate::adapters::net::channel::Family;
 use crate::adapters::seed::quarantine::{self};
 use crate::decide::cost::Work;
 use crate::usecases::fetching::choosing::Chooser;
 use crate::usecases::fetching::learning::Learner;
 use crate::usecases::fetching::observing::{Observed, Outcome};
-use crate::values::{Error, Event, GitUrl, Kind, Mirror, RefSpace, Report, Result};
+use crate::usecases::fetching::remote::Remote;
+use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
 use crate::wire::RefList;
 
 /// Commits that are added to git's own `have` lines, beyond one for each of its `want` lines.
@@ -70,7 +72,7 @@ pub struct Seeded {
 }
 
 impl Seeded {
-    fn take(&mut self, gift: one::Gift, left: &mut Vec<ObjectId>, tips: &mut Vec<ObjectId>) {
+    fn take(&mut self, gift: gift::Gift, left: &mut Vec<ObjectId>, tips: &mut Vec<ObjectId>) {
         let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
         left.retain(|id| !proved.contains(id));
         tips.extend(gift.tips);
@@ -83,24 +85,15 @@ impl Seeded {
 pub struct Seeder<'a> {
     /// The repository.
     pub repo: &'a Repo,
-    /// The configuration in force.
-    pub config: &'a Config,
-    /// The remote's name.
-    pub remote: &'a str,
-    /// The remote's URL, as git gave it.
-    pub url: &'a GitUrl,
-    /// Which addresses may be used.
-    pub family: Family,
-    /// Who is told.
-    pub report: &'a dyn Report,
+    /// The remote.
+    pub remote: Remote<'a>,
     /// A connection that has been begun.
     pub early: Cell<Option<Early>>,
 }
 
 impl Seeder<'_> {
     fn chooser(&self) -> Chooser<'_> {
-        let Self { repo, config, remote, url, family, report, .. } = *self;
-        Chooser { repo: Some(repo), config, remote, url, family, report }
+        Chooser { repo: Some(self.repo), remote: self.remote }
     }
 
     /// Seeds what is wanted from one mirror after the other until nothing is missing.
@@ -108,7 +101,7 @@ impl Seeder<'_> {
         match self.try_seed(wanted) {
             Ok(seeded) => seeded,
             Err(err) => {
-                self.report.event(Event::Warning(format!("no mirror was used: {err}")));
+                self.remote.report.event(Event::Warning(format!("no mirror was used: {err}")));
                 Seeded::default()
             }
         }
@@ -116,10 +109,10 @@ impl Seeder<'_> {
 
     fn try_seed(&self, wanted: &Wanted) -> Result<Seeded> {
         let mut seeded = Seeded::default();
-        if Repo::is_partial(self.config) {
+        if Repo::is_partial(self.remote.config) {
             return Ok(seeded);
         }
-        if self.config.mirrors(self.remote, self.url.raw()).is_empty() || wanted.wants.is_empty() {
+        if self.remote.config.mirrors(self.remote.name, self.remote.url.raw()).is_empty() || wanted.wants.is_empty() {
             return Ok(seeded);
         }
         if wanted.haves.is_empty() && self.repo.has_refs()? {
@@ -148,7 +141,7 @@ impl Seeder<'_> {
             };
             tried.insert(mirror.url.raw().to_owned());
             let who = mirror.url.shown_host();
-            self.report.event(Event::Asking { mirror: who.clone() });
+            self.remote.report.event(Event::Asking { mirror: who.clone() });
             run::note(&format!("asking {}", space.name()));
             let still = Wanted { wants: &left, ..*wanted };
             // What a mirror sends may find a fault in a library; that must not end the fetch.
@@ -156,7 +149,7 @@ impl Seeder<'_> {
             let gift = std::panic::catch_unwind(asked)
                 .unwrap_or_else(|_| Err(Error::new(Kind::Protocol, "what it sent could not be handled")));
             run::note("idle");
-            self.report.event(Event::ProgressEnd);
+            self.remote.report.event(Event::ProgressEnd);
             match gift {
                 Ok(gift) => {
                     state::note(self.repo, &space, "ok", gift.bytes);
@@ -201,20 +194,22 @@ impl Seeder<'_> {
     /// Returns what is to be fetched, as far as that can be told.
     fn work(&self, wanted: &Wanted) -> Work {
         let clone = wanted.haves.is_empty();
-        let usual = state::usual(self.repo, self.remote).filter(|_| !clone);
+        let usual = state::usual(self.repo, self.remote.name).filter(|_| !clone);
         Work { clone, bytes: usual.map(|bytes| bytes * wanted.wants.len() as f64) }
     }
 
     /// Returns mirrors that canonical names beyond those that were tried, where it has more and they may be used.
     fn more_mirrors(&self, tried: &HashSet<String>) -> Vec<(Mirror, RefSpace)> {
-        if self.config.preference(self.remote).wanted != Some(true) || tried.len() >= MOST_TRIED {
+        if self.remote.config.preference(self.remote.name).wanted != Some(true) || tried.len() >= MOST_TRIED {
             return Vec::new();
         }
-        let Self { repo, config, remote, url, family, report, .. } = *self;
-        let learner = Learner { repo, config, remote, url, report };
-        let config = learner.ask_for_more(family).then(Config::load).and_then(Result::ok);
+        let learner = Learner { repo: self.repo, remote: self.remote };
+        let config = learner.ask_for_more().then(|| self.repo.config()).and_then(Result::ok);
         let config = config.map(|config| config.with_run(&[], &["true".into()])); // as it is for this run
-        let more = config.map(|config| Chooser { config: &config, ..self.chooser() }.order(Work::default()));
+        let more = config.map(|config| {
+            let remote = Remote { config: &config, ..self.remote };
+            Chooser { repo: Some(self.repo), remote }.order(Work::default())
+        });
         let more = more.unwrap_or_default();
         more.into_iter().filter(|(mirror, _)| !tried.contains(mirror.url.raw())).collect()
     }
@@ -250,7 +245,7 @@ impl Seeder<'_> {
 
     fn leave(&self, who: String, space: &RefSpace, err: Error) {
         state::note(self.repo, space, &err.message, 0);
-        self.report.event(match err.kind {
+        self.remote.report.event(match err.kind {
             Kind::Nothing => Event::Detail(format!("mirror: {who}: {}", err.message)),
             _ => Event::Left { mirror: who, reason: err.message },
         });

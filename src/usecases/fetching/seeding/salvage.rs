@@ -12,7 +12,7 @@ use gix::ObjectId;
 use gix::objs::Kind as Object;
 
 use super::connecting::limits;
-use super::one::{Came, Gift, Refusal};
+use super::gift::{Came, Gift, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
@@ -139,19 +139,18 @@ impl Seeder<'_> {
         if bytes < WORTH_A_CONNECTION || !salvage.request.wants.iter().all(|id| named.contains(id)) {
             return None;
         }
-        let who = self.url.shown_host();
-        self.report.event(Event::Detail(format!("mirror: asking {who} for what mirrors broke off")));
+        let who = self.remote.url.shown_host();
+        self.remote.report.event(Event::Detail(format!("mirror: asking {who} for what mirrors broke off")));
         let gift = self.ask_canonical(wanted, salvage);
-        self.report.event(Event::ProgressEnd);
+        self.remote.report.event(Event::ProgressEnd);
         gift.inspect_err(|err| tracing::debug!(%err, "canonical does not complete what is kept")).ok()
     }
 
     fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
-        let Self { config, remote, url, family, report, .. } = *self;
         let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
-        let mut channel = asking::open_canonical(remote, url, config, family, report)?.ok_or_else(no_use)?;
-        let watch = Watch::over(&mut channel, limits(config), Instant::now());
-        let mut session = Session::open(channel, &url.shown_host())?;
+        let mut channel = asking::open_canonical(&self.remote)?.ok_or_else(no_use)?;
+        let watch = Watch::over(&mut channel, limits(self.remote.config), Instant::now());
+        let mut session = Session::open(channel, &self.remote.url.shown_host())?;
         session.adopt(self.repo.hash, &[])?;
         match self.complete(&mut session, &watch, wanted, wanted.canonical, salvage, &mut None) {
             Ok(gift) => Ok(gift),
@@ -201,7 +200,7 @@ impl Seeder<'_> {
         let odb = Odb::open(self.repo)?;
         let mut last: HashSet<ObjectId> = HashSet::new();
         for _ in 0..MOST_ROUNDS {
-            self.report.event(Event::Proving);
+            self.remote.report.event(Event::Proving);
             salvage.index(&odb, self.repo.hash)?;
             let (blobs, others) = salvage.missing(&odb);
             tracing::debug!(blobs = blobs.len(), others = others.len(), here = salvage.objects, "what is missing");

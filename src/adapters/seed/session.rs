@@ -1,0 +1,336 @@
+//! A conversation with a mirror: gix-protocol speaks the client's side.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering::Relaxed;
+
+use gix::ObjectId;
+use gix::bstr::BString;
+use gix::protocol::fetch::negotiate;
+use gix::protocol::handshake;
+use gix::protocol::transport::client::blocking_io::{ReadlineBufRead, TransportV2Ext};
+use gix::protocol::transport::{Protocol, Service, client};
+
+use super::NEVER;
+use super::pack::Indexing;
+use crate::adapters::git::odb::Odb;
+use crate::adapters::net::channel::Channel;
+use crate::adapters::net::watch::Held;
+use crate::values::{Error, Kind, Result, SafeText, url_key};
+use crate::wire::mirror_command::{Decoder, Feature};
+use crate::wire::{Pkt, RefList};
+
+/// Most names for which a `ref-prefix` each is sent; with more, all branches and tags are listed.
+const MAX_PREFIXES: usize = 64;
+
+/// Most bytes of a list of refs: some two million of them.
+const MAX_REFS: usize = 128 << 20;
+/// Most bytes of an answer to `command=mirror`.
+const MAX_ANSWER: usize = crate::wire::mirror_command::MAX_BYTES;
+
+type Connection = client::git::blocking_io::Connection<Box<dyn std::io::Read + Send>, Held>;
+
+/// An open conversation with a mirror.
+pub struct Session {
+    connection: Connection,
+    handshake: gix::protocol::Handshake,
+    /// Keeps the child alive, and ends it.
+    channel: Channel,
+    who: String,
+    hash: gix::hash::Kind,
+    /// The URL that the mirror stands in for, where it has to be told.
+    url: Option<String>,
+}
+
+impl Session {
+    /// Reads the mirror's advertisement. `who` is named in errors.
+    ///
+    /// # Errors
+    /// [`Kind::Protocol`] where it is none of protocol v2; [`Kind::Channel`] where the mirror says no.
+    pub fn open(mut channel: Channel, who: &str) -> Result<Self> {
+        let reader = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
+        let writer = Held(channel.writer.take());
+        let none = None::<(String, Option<u16>)>;
+        let mode = client::git::ConnectMode::Process;
+        let mut connection = Connection::new(reader, writer, Protocol::V2, "", none, mode, false);
+        let shaken = handshake(&mut connection, Service::UploadPack, |_| Ok(None), vec![], &mut gix::progress::Discard);
+        let handshake = match shaken {
+            Ok(handshake) => handshake,
+            Err(err) => return Err(told(who, &channel, &err)),
+        };
+        if handshake.server_protocol_version != Protocol::V2 {
+            return Err(Error::new(Kind::Protocol, "it does not speak protocol v2"));
+        }
+        let hash = gix::hash::Kind::Sha1;
+        Ok(Session { connection, handshake, channel, who: who.to_owned(), hash, url: None })
+    }
+
+    /// Makes it a conversation about a repository whose object names are of the kind `hash`, and that is known under
+    /// `urls`.
+    ///
+    /// # Errors
+    /// [`Kind::Protocol`] where the mirror has other object names, or its answer cannot be read.
+    pub fn adopt(&mut self, hash: gix::hash::Kind, urls: &[String]) -> Result<()> {
+        let format = self.handshake.capabilities.capability("object-format");
+        let format = format.and_then(|c| c.value().map(ToString::to_string)).unwrap_or_else(|| "sha1".into());
+        if format != hash.to_string() {
+            return Err(Error::new(Kind::Protocol, format!("its object format is {format}, not {hash}")));
+        }
+        self.hash = hash;
+        self.stand_in(urls)
+    }
+
+    /// Has a mirror that takes `url=` stand in for the first of `urls` that it knows; any other one is left as it is.
+    /// Source: gitprotocol-mirror(5).
+    ///
+    /// # Errors
+    /// [`Kind::Protocol`] where its answer cannot be read.
+    fn stand_in(&mut self, urls: &[String]) -> Result<()> {
+        let feature = self.handshake.capabilities.capability("mirror").and_then(|c| c.value().map(|v| v.to_string()));
+        let (true, Some(first)) = (feature.is_some_and(|value| Feature::parse(&value).url), urls.first()) else {
+            return Ok(());
+        };
+        let answer = self.invoke("mirror", vec![format!("url={first}")], MAX_ANSWER)?;
+        let mut decoder = Decoder::default();
+        let mut list = None;
+        for pkt in answer.iter().chain([&Pkt::Flush]) {
+            list = list.or(decoder.take(pkt)?);
+        }
+        let list = list.unwrap_or_default();
+        self.url = if list.not_found {
+            let knows = |url: &&String| list.canonical.iter().any(|known| url_key::same_resource(known, url));
+            urls.iter().find(knows).cloned()
+        } else {
+            Some(first.clone())
+        };
+        tracing::debug!(who = self.who, url = ?self.url, "a mirror stands in");
+        Ok(())
+    }
+
+    /// Returns the mirror's refs of these names (and, for many names, more).
+    ///
+    /// # Errors
+    /// [`Kind::Protocol`] where the answer cannot be read.
+    pub fn ls_refs<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<RefList> {
+        let names: BTreeSet<&str> = names.collect();
+        let mut arguments = vec!["peel".to_owned()];
+        if names.len() <= MAX_PREFIXES {
+            arguments.extend(names.iter().map(|name| format!("ref-prefix {name}")));
+        } else {
+            let folders: BTreeSet<String> = names
+                .iter()
+                .map(|name| name.splitn(3, '/').take(2).flat_map(|part| [part, "/"]).collect::<String>())
+                .collect();
+            arguments.extend(folders.into_iter().map(|folder| format!("ref-prefix {folder}")));
+        }
+        arguments.extend(self.url.as_ref().map(|url| format!("url={url}")));
+        let mut refs = RefList::default();
+        self.invoke("ls-refs", arguments, MAX_REFS)?.iter().for_each(|pkt| refs.take_v2(pkt.text()));
+        Ok(refs)
+    }
+
+    /// Sends a command; returns the packets of its answer, which may have `most` bytes, up to its flush.
+    fn invoke(&mut self, command: &str, arguments: Vec<String>, most: usize) -> Result<Vec<Pkt>> {
+        let format = self.handshake.capabilities.capability("object-format").is_some();
+        let format = (format && command != "mirror").then(|| ("object-format", Some(self.hash.to_string())));
+        let features = format.into_iter().chain([(agent().0, agent().1.map(|value| value.to_string()))]);
+        let arguments = arguments.into_iter().map(BString::from);
+        let mut answer = Vec::new();
+        let mut bytes = 0;
+        let failed = {
+            match self.connection.invoke(command, features, Some(arguments), false) {
+                Err(err) => Some(gix::Error::from_error(err)),
+                Ok(mut reader) => loop {
+                    match reader.readline() {
+                        Some(Ok(Ok(line))) => {
+                            let Some(data) = line.as_slice() else { break None };
+                            bytes += data.len();
+                            if bytes > most {
+                                break Some(gix::Error::from_error(std::io::Error::other("its answer never ends")));
+                            }
+                            answer.push(Pkt::Data(data.to_vec()));
+                        }
+                        Some(Ok(Err(err))) => break Some(gix::Error::from_error(err)),
+                        Some(Err(err)) => break Some(gix::Error::from_error(err)),
+                        None => break None,
+                    }
+                },
+            }
+        };
+        match failed {
+            Some(err) => Err(told(&self.who, &self.channel, &err)),
+            None => Ok(answer),
+        }
+    }
+
+    /// Fetches `wants` into a quarantine; returns how many objects came.
+    ///
+    /// `haves` are commits that the mirror is likely to have as well; from them on, history is offered to it until it
+    /// knows one.
+    ///
+    /// # Errors
+    /// [`Kind::Protocol`] where the mirror refuses or breaks off; [`Kind::Proof`] where the pack is damaged.
+    pub fn fetch(&mut self, wants: &[ObjectId], haves: &[ObjectId], odb: &Odb, indexing: &Indexing) -> Result<u64> {
+        self.fetch_by(&mut Negotiation::new(wants, haves, odb)?, haves, odb, indexing)
+    }
+
+    /// Returns whether the mirror leaves objects out where it is told so (`uploadpack.allowFilter`).
+    pub fn takes_filter(&self) -> bool {
+        let fetch = self.handshake.capabilities.capability("fetch");
+        fetch.is_some_and(|fetch| fetch.supports("filter").unwrap_or(false))
+    }
+
+    /// Fetches the objects `wants`, of whatever kind, into a quarantine, and what they reach or, `exactly`, nothing more;
+    /// returns how many came. A server of v2 gives any object that it has.
+    ///
+    /// One that is also in another of them may be left out under `exactly`, as git takes it for one of those that are
+    /// only reached (`NOT_USER_GIVEN` in its `list-objects.c`).
+    ///
+    /// # Errors
+    /// As for [`Session::fetch`].
+    pub fn fetch_by_id(
+        &mut self,
+        wants: &[ObjectId],
+        haves: &[ObjectId],
+        exactly: bool,
+        odb: &Odb,
+        indexing: &Indexing,
+    ) -> Result<u64> {
+        self.fetch_by(&mut ById { wants, haves, exactly }, haves, odb, indexing)
+    }
+
+    fn fetch_by(
+        &mut self,
+        negotiation: &mut impl gix::protocol::fetch::Negotiate,
+        haves: &[ObjectId],
+        odb: &Odb,
+        indexing: &Indexing,
+    ) -> Result<u64> {
+        let mut outcome: Option<Result<u64>> = None;
+        let shallow_file = indexing.repo.common_dir.join("shallow");
+        let fetched = gix::protocol::fetch(
+            negotiation,
+            |reader, _progress, stop| {
+                let thin = (!haves.is_empty()).then(|| odb.0.clone());
+                let got = indexing.run(reader, thin, stop);
+                // The mirror still has to end its answer.
+                indexing.numbers.resolved.store(0, Relaxed);
+                let failed = got.as_ref().err().map(|err| err.message.clone());
+                outcome = Some(got);
+                match failed {
+                    None => Ok(true),
+                    Some(why) => Err(gix::Error::from_error(std::io::Error::other(why))),
+                }
+            },
+            gix::progress::Discard,
+            &NEVER,
+            gix::protocol::fetch::Context {
+                handshake: &mut self.handshake,
+                transport: &mut self.connection,
+                user_agent: agent(),
+                trace_packetlines: false,
+            },
+            gix::protocol::fetch::Options {
+                shallow_file,
+                shallow: &gix::protocol::fetch::Shallow::NoChange,
+                tags: gix::protocol::fetch::Tags::None,
+                reject_shallow_remote: true,
+            },
+        );
+        match (outcome, fetched) {
+            (Some(Err(err)), _) => Err(err),
+            (_, Err(err)) => Err(told(&self.who, &self.channel, &err)),
+            (Some(Ok(objects)), Ok(_)) => Ok(objects),
+            (None, Ok(_)) => Err(Error::new(Kind::Protocol, "it sent no pack")),
+        }
+    }
+}
+
+/// Chooses what to offer to the mirror; the rounds themselves are gix's.
+struct Negotiation<'a> {
+    wants: &'a [ObjectId],
+    negotiator: Box<dyn gix::negotiate::Negotiator>,
+    graph: gix::negotiate::Graph<'a, 'static>,
+}
+
+impl<'a> Negotiation<'a> {
+    fn new(wants: &'a [ObjectId], haves: &[ObjectId], odb: &'a Odb) -> Result<Self> {
+        let mut graph = gix::negotiate::Graph::new(&odb.0, None);
+        let mut negotiator = gix::negotiate::Algorithm::Consecutive.into_negotiator();
+        for have in haves.iter().filter(|id| odb.is_commit(id)) {
+            negotiator
+                .add_tip(*have, &mut graph)
+                .map_err(Error::doing(Kind::Local, "cannot read the history that is here"))?;
+        }
+        Ok(Negotiation { wants, negotiator, graph })
+    }
+}
+
+impl gix::protocol::fetch::Negotiate for Negotiation<'_> {
+    fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
+        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
+    }
+
+    fn add_wants(&mut self, arguments: &mut gix::protocol::fetch::Arguments, _known: &[bool]) -> bool {
+        self.wants.iter().for_each(|want| arguments.want(want));
+        !self.wants.is_empty()
+    }
+
+    fn one_round(
+        &mut self,
+        state: &mut negotiate::one_round::State,
+        arguments: &mut gix::protocol::fetch::Arguments,
+        previous_response: Option<&gix::protocol::fetch::Response>,
+    ) -> gix::Result<(negotiate::Round, bool)> {
+        negotiate::one_round(&mut *self.negotiator, &mut self.graph, state, arguments, previous_response)
+    }
+}
+
+/// Wants objects by id, in one round.
+struct ById<'a> {
+    wants: &'a [ObjectId],
+    haves: &'a [ObjectId],
+    exactly: bool,
+}
+
+impl gix::protocol::fetch::Negotiate for ById<'_> {
+    fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
+        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
+    }
+
+    fn add_wants(&mut self, arguments: &mut gix::protocol::fetch::Arguments, _known: &[bool]) -> bool {
+        if self.exactly {
+            arguments.filter("tree:0"); // git-rev-list(1)
+        }
+        self.wants.iter().for_each(|want| arguments.want(want));
+        self.haves.iter().for_each(|have| arguments.have(have));
+        !self.wants.is_empty()
+    }
+
+    fn one_round(
+        &mut self,
+        _state: &mut negotiate::one_round::State,
+        _arguments: &mut gix::protocol::fetch::Arguments,
+        _previous_response: Option<&gix::protocol::fetch::Response>,
+    ) -> gix::Result<(negotiate::Round, bool)> {
+        let haves_sent = self.haves.len();
+        let round = negotiate::Round {
+            haves_sent,
+            in_vain: 0,
+            haves_to_send: haves_sent,
+            previous_response_had_at_least_one_in_common: false,
+        };
+        Ok((round, true))
+    }
+}
+
+fn agent() -> gix::protocol::command::Feature {
+    ("agent", Some(concat!("git-mirror-fetch/", env!("CARGO_PKG_VERSION")).into()))
+}
+
+/// Returns an error with the mirror's own words where it said something, and with gix's otherwise.
+fn told(who: &str, channel: &Channel, err: &gix::Error) -> Error {
+    tracing::debug!(who, ?err, "a mirror failed");
+    let cause = err.probable_cause().to_string();
+    let message = channel.said().unwrap_or(cause);
+    Error::new(Kind::Protocol, SafeText::new(message.lines().next().unwrap_or_default()).to_string())
+}

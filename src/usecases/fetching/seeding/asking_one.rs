@@ -1,0 +1,152 @@
+//! Asking one mirror, in whatever manner it takes, and again where its connection breaks.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::connecting::{connect, explained, limits};
+use super::gift::{Came, Gift, Refusal};
+use super::salvage::Salvage;
+use super::{Seeder, Wanted};
+use crate::adapters::git::odb::Odb;
+use crate::adapters::net::watch::Watch;
+use crate::adapters::seed::Session;
+use crate::adapters::seed::quarantine::Quarantine;
+use crate::decide::plan::{self, Manner};
+use crate::usecases::fetching::learning;
+use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
+
+/// Of a fetch of fewer bytes all the time counts as asking: the bytes are not what it takes.
+const SMALL: u64 = 64 * 1024;
+/// The work on this machine for a small fetch.
+const HERE: Duration = Duration::from_millis(20);
+
+impl Seeder<'_> {
+    /// Fetches from one mirror, proves, and takes over what it gave. Where it breaks off, what came is kept in `saved`, and
+    /// used by whoever is asked next.
+    pub(super) fn ask(
+        &self,
+        mirror: &Mirror,
+        space: &RefSpace,
+        wanted: &Wanted,
+        saved: &mut Option<Salvage>,
+    ) -> Result<Gift> {
+        let mut manner = Manner::Usual;
+        let mut of_no_use = false;
+        loop {
+            let began = Instant::now();
+            let (mut session, watch) = self.open(mirror)?;
+            let before = saved.as_ref().map_or(0, Salvage::objects);
+            match self.why(&watch, self.ask_on(&mut session, &watch, space, wanted, manner, saved)) {
+                Ok(gift) => {
+                    // Of a large one, asking takes as long again as the connection has, and the rest is done here.
+                    let small = gift.moved.0 < SMALL;
+                    let ask = if small { began.elapsed() } else { watch.opened() * 2 + HERE };
+                    return Ok(Gift { ask, ..gift });
+                }
+                Err(Refusal::Again(next)) => {
+                    manner = next;
+                    of_no_use |= before > 0;
+                }
+                Err(Refusal::Final(err)) => {
+                    let again = saved.as_mut().is_some_and(|saved| {
+                        saved.note(mirror.url.shown_host(), watch.bytes(), before);
+                        !of_no_use && err.kind == Kind::Channel && saved.is_worth_asking_again(before)
+                    });
+                    if !again {
+                        return Err(err);
+                    }
+                    let who = mirror.url.shown_host();
+                    self.remote
+                        .report
+                        .event(Event::Detail(format!("mirror: {who}: {}; asking for the rest", err.message)));
+                }
+            }
+        }
+    }
+
+    /// As [`explained`].
+    pub(super) fn why<T>(
+        &self,
+        watch: &Watch,
+        result: std::result::Result<T, Refusal>,
+    ) -> std::result::Result<T, Refusal> {
+        result.map_err(|refusal| match watch.verdict() {
+            Some(verdict) => Refusal::Final(Error::new(Kind::Timeout, verdict)),
+            None => refusal,
+        })
+    }
+
+    pub(super) fn open(&self, mirror: &Mirror) -> Result<(Session, Watch)> {
+        let connect_by = Instant::now().checked_add(limits(self.remote.config).connect);
+        let guarded = mirror.origin == Origin::Listed && !learning::allows_private(self.remote.config);
+        if guarded && learning::is_private_by(&mirror.url, connect_by)? && !learning::is_private(self.remote.url) {
+            let why = "it is on a private address, and the server that lists it is on a public one";
+            return Err(Error::new(Kind::Config, why));
+        }
+        let early = self.early.take().and_then(|early| early.take(mirror));
+        let (mut session, watch) = match early {
+            Some(made) => made?,
+            None => connect(mirror, self.remote.config, self.remote.family, self.remote.report, |_| ())?,
+        };
+        watch.pause(false);
+        explained(&watch, session.adopt(self.repo.hash, &self.names(mirror)))?;
+        Ok((session, watch))
+    }
+
+    /// Returns the URLs under which a mirror may know canonical, without credentials; paths for mirrors here only.
+    fn names(&self, mirror: &Mirror) -> Vec<String> {
+        let key = format!("remote.{}.url", self.remote.name);
+        let mut names = vec![self.remote.url.raw().to_owned()];
+        names.extend(self.remote.config.all(&key).map(|url| url.strip_prefix("mirror::").unwrap_or(url).to_owned()));
+        let here = mirror.url.transport == Transport::Local;
+        let may_know = |url: &&String| GitUrl::parse(url).is_ok_and(|u| here || u.transport != Transport::Local);
+        let mut seen = HashSet::new();
+        let names = names.iter().filter(may_know).map(|url| url_key::without_credentials(url));
+        names.filter(|url| seen.insert(url.clone())).collect()
+    }
+
+    pub(super) fn ask_on(
+        &self,
+        session: &mut Session,
+        watch: &Watch,
+        space: &RefSpace,
+        wanted: &Wanted,
+        manner: Manner,
+        saved: &mut Option<Salvage>,
+    ) -> std::result::Result<Gift, Refusal> {
+        let odb = Odb::open(self.repo)?;
+        let named = plan::names_of(wanted.canonical, wanted.wants);
+        let tags = wanted.canonical.refs.iter().filter(|r| wanted.include_tag && r.peeled.is_some());
+        let names = named.iter().copied().chain(tags).map(|r| r.name.as_str());
+        watch.pause(false);
+        let theirs = session.ls_refs(names)?;
+        watch.pause(true); // what takes time now is ours, until it is asked again
+        if let Some(salvage) = saved.take_if(|saved| saved.fits(space, &theirs)) {
+            return self.complete(session, watch, wanted, &theirs, salvage, saved);
+        }
+        let request = plan::request(wanted.wants, &named, &theirs, manner, |id| odb.has(id));
+        if request.wants.is_empty() {
+            return Err(Error::new(Kind::Nothing, "it has nothing that is new here").into());
+        }
+        tracing::debug!(?request, ?manner, "ask a mirror");
+        let quarantine = Quarantine::create(self.repo)?;
+        let mut partials = Vec::new();
+        let got = self.fetching(watch, &quarantine, &mut partials, |indexing| {
+            session.fetch(&request.wants, wanted.haves, &odb, indexing)
+        });
+        let objects = match got {
+            Err(err) if !partials.is_empty() => {
+                *saved = Salvage::of(quarantine, request, space, partials, self.repo.hash);
+                return Err(err.into());
+            }
+            Err(err) if err.kind == Kind::Protocol && manner == Manner::Usual && watch.verdict().is_none() => {
+                let rest = request.unadvertised.len() < request.wants.len();
+                let refused = rest && !request.unadvertised.is_empty();
+                return Err(if refused { Refusal::Again(Manner::Shown) } else { err.into() });
+            }
+            other => other?,
+        };
+        let came = Came { quarantine, request, objects, proved: false };
+        self.take_over(session, watch, space, wanted, &theirs, manner, came)
+    }
+}
