@@ -11,7 +11,7 @@ use crate::usecases::fetching::mirror_fetch::{self, Order};
 ///
 /// Takes every argument of `git fetch` as well, and hands it on.
 #[derive(Debug, Parser)]
-#[command(name = "git mirror-fetch", version, max_term_width = 100)]
+#[command(name = "git mirror-fetch", bin_name = "git mirror-fetch", version, max_term_width = 100)]
 #[command(override_usage = "git mirror-fetch [<options>] [<any git fetch arguments>]")]
 pub struct Args {
     /// Use this mirror, before all others (may be repeated)

@@ -3,20 +3,25 @@
 #![allow(rustdoc::invalid_html_tags)] // clap takes help texts from doc comments: `<host>` is meant
 
 mod asking;
+mod completions;
 pub mod git_mirror;
+mod list;
 mod mirror_fetch;
+mod paint;
 mod remote_helper;
 mod server;
 mod standing;
 pub mod stderr;
 mod trace;
+mod words;
 
 use std::ffi::OsStr;
 
 use clap::error::ErrorKind;
 
+use crate::adapters::git::repo::Repo;
 use crate::values::safe_text::safe;
-use crate::values::{Error, Kind, SafeText};
+use crate::values::{Error, Kind, Result, SafeText};
 
 /// Longest line on stderr, in characters: what others said is cut before it gets here.
 const LONGEST: usize = 2000;
@@ -35,6 +40,14 @@ pub fn main() -> i32 {
     }
 }
 
+/// Returns an error, and says so as git does, outside a repository.
+fn inside() -> Result<Repo> {
+    Repo::discover().ok_or_else(|| {
+        Error::new(Kind::Local, "not a git repository (or any of the parent directories): .git")
+            .hint("mirrors belong to the remotes of a repository; `git -C <folder> mirror ...` names one")
+    })
+}
+
 /// Prints an error in git's manner, and returns the exit code for it: 129 for usage, 128 otherwise, as git does.
 fn fail(err: &Error) -> i32 {
     tracing::debug!(?err, "failed");
@@ -49,6 +62,11 @@ fn fail(err: &Error) -> i32 {
         eprintln!("hint: {}", safe(hint, LONGEST));
     }
     if err.kind == Kind::Usage { 129 } else { 128 }
+}
+
+/// Prints a warning in git's manner.
+fn warn(text: &str) {
+    eprintln!("warning: {}", safe(text, LONGEST));
 }
 
 /// Prints what clap has to say: help and version to stdout with code 0, complaints to stderr with git's 129.

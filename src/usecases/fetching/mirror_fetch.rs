@@ -18,6 +18,7 @@ use crate::usecases::fetching::list_in_ref;
 use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::Seeder;
 use crate::usecases::fetching::steps::Steps;
+use crate::values::report::counted;
 use crate::values::url::redact;
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
 
@@ -275,7 +276,7 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     report.event(Event::Note(if refs == 0 {
         format!("mirror: {who} has nothing that is not here already")
     } else {
-        format!("mirror: what {who} gave is in {place} ({refs} refs), unverified by canonical; see `git log --oneline --glob='{place}*'`")
+        format!("mirror: what {who} gave is in {place} ({}), unverified by canonical; see `git log --oneline --glob='{place}*'`", counted(refs, "ref"))
     }));
     Ok(())
 }
