@@ -3,16 +3,25 @@
 #![allow(rustdoc::invalid_html_tags)] // clap takes help texts from doc comments: `<host>` is meant
 
 mod asking;
+mod completions;
 pub mod git_mirror;
+mod list;
 mod mirror_fetch;
+mod paint;
 mod remote_helper;
 mod server;
 mod standing;
 pub mod stderr;
 mod trace;
+mod words;
 
+use std::ffi::OsStr;
+
+use clap::error::ErrorKind;
+
+use crate::adapters::git::repo::Repo;
 use crate::values::safe_text::safe;
-use crate::values::{Error, Kind};
+use crate::values::{Error, Kind, Result, SafeText};
 
 /// Longest line on stderr, in characters: what others said is cut before it gets here.
 const LONGEST: usize = 2000;
@@ -31,6 +40,14 @@ pub fn main() -> i32 {
     }
 }
 
+/// Returns an error, and says so as git does, outside a repository.
+fn inside() -> Result<Repo> {
+    Repo::discover().ok_or_else(|| {
+        Error::new(Kind::Local, "not a git repository (or any of the parent directories): .git")
+            .hint("mirrors belong to the remotes of a repository; `git -C <folder> mirror ...` names one")
+    })
+}
+
 /// Prints an error in git's manner, and returns the exit code for it: 129 for usage, 128 otherwise, as git does.
 fn fail(err: &Error) -> i32 {
     tracing::debug!(?err, "failed");
@@ -47,8 +64,24 @@ fn fail(err: &Error) -> i32 {
     if err.kind == Kind::Usage { 129 } else { 128 }
 }
 
+/// Prints a warning in git's manner.
+fn warn(text: &str) {
+    eprintln!("warning: {}", safe(text, LONGEST));
+}
+
 /// Prints what clap has to say: help and version to stdout with code 0, complaints to stderr with git's 129.
 fn usage(err: &clap::Error) -> i32 {
+    if err.kind() == ErrorKind::InvalidUtf8 {
+        let odd = std::env::args_os().find(|arg| arg.to_str().is_none()).unwrap_or_default();
+        return fail(&not_utf8(&odd));
+    }
     let _ = err.print();
     if err.use_stderr() { 129 } else { 0 }
+}
+
+/// Returns the error for an argument of ours that is no text. git's own are passed on as they are.
+fn not_utf8(argument: &OsStr) -> Error {
+    let shown = SafeText::new(&argument.to_string_lossy());
+    let err = Error::new(Kind::Usage, format!("'{shown}' is not UTF-8"));
+    err.hint("names of remotes, and URLs of remotes and mirrors, have to be UTF-8 here; percent-encode a URL")
 }

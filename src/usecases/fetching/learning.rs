@@ -225,7 +225,7 @@ impl Learner<'_> {
         }
         if refused.len() > MOST_WARNINGS {
             let more = refused.len() - MOST_WARNINGS;
-            self.remote.report.event(Event::Warning(format!("{more} more mirrors that are listed are not used")));
+            self.remote.report.event(Event::Warning(format!("{more} more listed mirrors: not used")));
         }
     }
 

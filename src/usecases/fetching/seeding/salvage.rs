@@ -141,6 +141,7 @@ impl Seeder<'_> {
         }
         let who = self.remote.url.shown_host();
         self.remote.report.event(Event::Detail(format!("mirror: asking {who} for what mirrors broke off")));
+        self.remote.report.event(Event::Source(format!("canonical {who}")));
         let gift = self.ask_canonical(wanted, salvage);
         self.remote.report.event(Event::ProgressEnd);
         gift.inspect_err(|err| tracing::debug!(%err, "canonical does not complete what is kept")).ok()
