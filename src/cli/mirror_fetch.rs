@@ -32,8 +32,9 @@ pub struct Args {
     mirrors_from_ref: bool,
 }
 
-/// Runs the command; returns the exit code.
+/// Runs the program; returns the exit code.
 pub fn main() -> i32 {
+    super::trace::init();
     let (ours, fetch) = split(std::env::args().skip(1));
     let args = match Args::try_parse_from(std::iter::once("git-mirror-fetch".to_owned()).chain(ours)) {
         Ok(args) => args,
