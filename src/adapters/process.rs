@@ -2,6 +2,7 @@
 //!
 //! Every `git` started here for its output runs under `LC_ALL=C`; what is printed for people is left alone.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
@@ -37,9 +38,12 @@ pub fn git<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Comm
 }
 
 /// Returns `program` with `args` through the shell, in git's manner: `sh -c '<program> "$@"' <program> <args>`.
-pub fn shell<S: AsRef<std::ffi::OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Command {
+pub fn shell<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> Command {
+    let program = program.as_ref();
+    let mut line = program.to_owned();
+    line.push(" \"$@\"");
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("{program} \"$@\"")).arg(program).args(args);
+    command.arg("-c").arg(line).arg(program).args(args);
     command
 }
 

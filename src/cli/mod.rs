@@ -15,8 +15,12 @@ mod standing;
 pub mod stderr;
 mod trace;
 
+use std::ffi::OsStr;
+
+use clap::error::ErrorKind;
+
 use crate::values::safe_text::safe;
-use crate::values::{Error, Kind};
+use crate::values::{Error, Kind, SafeText};
 
 /// Longest line on stderr, in characters: what others said is cut before it gets here.
 const LONGEST: usize = 2000;
@@ -54,6 +58,17 @@ fn fail(err: &Error) -> i32 {
 
 /// Prints what clap has to say: help and version to stdout with code 0, complaints to stderr with git's 129.
 fn usage(err: &clap::Error) -> i32 {
+    if err.kind() == ErrorKind::InvalidUtf8 {
+        let odd = std::env::args_os().find(|arg| arg.to_str().is_none()).unwrap_or_default();
+        return fail(&not_utf8(&odd));
+    }
     let _ = err.print();
     if err.use_stderr() { 129 } else { 0 }
+}
+
+/// Returns the error for an argument of ours that is no text. git's own are passed on as they are.
+fn not_utf8(argument: &OsStr) -> Error {
+    let shown = SafeText::new(&argument.to_string_lossy());
+    let err = Error::new(Kind::Usage, format!("'{shown}' is not UTF-8"));
+    err.hint("names of remotes, and URLs of remotes and mirrors, have to be UTF-8 here; percent-encode a URL")
 }
