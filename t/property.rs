@@ -296,7 +296,9 @@ fn flags(random: &mut Random) -> (&'static [&'static str], &'static [&'static st
 
 fn walk(seed: u64) {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    (0..8).for_each(|_| drop(random.next()));
+    for _ in 0..8 {
+        random.next();
+    }
     let world = World::new();
     let history = write_history(&world, &mut random);
     let last = history.moments.len() - 1;

@@ -1,4 +1,8 @@
 //! L5: the command lines, what people see on stderr, and the log. Only this layer prints.
+//!
+//! Each program begins in a function of its own, so that it is linked with what it calls and nothing else:
+//! `git-remote-mirror` in [`remote_helper::main`], `git-mirror-fetch` in [`mirror_fetch::main`], neither of which leads to
+//! the server side, and `git-mirror`, which holds everything, in [`main`].
 
 #![allow(rustdoc::invalid_html_tags)] // clap takes help texts from doc comments: `<host>` is meant
 
@@ -6,9 +10,9 @@ mod asking;
 mod completions;
 pub mod git_mirror;
 mod list;
-mod mirror_fetch;
+pub mod mirror_fetch;
 mod paint;
-mod remote_helper;
+pub mod remote_helper;
 mod server;
 mod standing;
 pub mod stderr;
@@ -26,11 +30,12 @@ use crate::values::{Error, Kind, Result, SafeText};
 /// Longest line on stderr, in characters: what others said is cut before it gets here.
 const LONGEST: usize = 2000;
 
-/// Runs the program that the executable is named after; `git-mirror` where it has another name. Returns the exit code.
+/// Runs the program that `git-mirror`'s executable is named after; `git-mirror` where it has another name. Returns the exit
+/// code.
 pub fn main() -> i32 {
-    trace::init();
     let name = std::env::args_os().next().unwrap_or_default();
     match std::path::Path::new(&name).file_stem().and_then(|stem| stem.to_str()) {
+        // In the demo: `cargo run` builds no other executable.
         Some("git-remote-mirror") => remote_helper::main(),
         Some("git-mirror-fetch") => mirror_fetch::main(),
         // For whoever starts a program by these names, and with its own arguments: sshd, fcgiwrap, inetd.
