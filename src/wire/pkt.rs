@@ -88,6 +88,22 @@ impl Pkt {
     }
 }
 
+/// Returns `packets` as they go over the wire.
+pub fn encoded(packets: &[Pkt]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packets.iter().for_each(|pkt| pkt.encode(&mut bytes));
+    bytes
+}
+
+/// Returns the end of the packet at `at`, and its payload (none for a special one).
+pub fn packet(bytes: &[u8], at: usize) -> Option<(usize, &[u8])> {
+    let digits = bytes.get(at..at + HEADER)?.try_into().ok()?;
+    match Head::parse(digits).ok()? {
+        Head::Data(len) => Some((at + HEADER + len, bytes.get(at + HEADER..at + HEADER + len)?)),
+        _ => Some((at + HEADER, b"")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

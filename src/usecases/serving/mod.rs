@@ -1,6 +1,9 @@
 //! The server side: an answer, from the connection through stock git to the client.
 
 pub mod http_backend;
+pub mod request;
 pub mod serve;
 pub mod served;
+pub mod site;
+mod standing_in;
 pub mod upload_pack;

@@ -9,18 +9,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use core::net::IpAddr;
-
 use crate::adapters::git::enter_repo;
 use crate::adapters::net::pktio::{self, PktReader};
 use crate::adapters::os;
 use crate::adapters::process;
-use crate::usecases::serving::served::{Served, Site};
+use crate::usecases::serving::request::{MAX_REQUEST, client_address, version};
+use crate::usecases::serving::served::Served;
+use crate::usecases::serving::site::Site;
 use crate::values::{Error, Kind, Result};
 use crate::wire::Pkt;
-
-/// Most bytes of a request that is read as a whole: `mirror`, and `ls-refs`.
-pub const MAX_REQUEST: u64 = 4 << 20;
 
 /// What is asked for: the options of git-upload-pack(1), and where the mirror list is.
 #[derive(Debug, Default)]
@@ -35,16 +32,6 @@ pub struct Order {
     pub stateless_rpc: bool,
     /// `--http-backend-info-refs`: the advertisement only.
     pub advertise: bool,
-}
-
-/// Returns the address of the client: `SSH_CONNECTION`, `REMOTE_ADDR` (git-daemon(1)), or the peer of the socket that is
-/// our stdin, as under inetd(8).
-pub fn client_address() -> Option<IpAddr> {
-    let first = |name: &str| {
-        let value = std::env::var(name).ok()?;
-        value.split(' ').next()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
-    };
-    first("SSH_CONNECTION").or_else(|| first("REMOTE_ADDR")).or_else(os::peer_of_stdin)
 }
 
 /// Serves one client on stdin and stdout; returns the exit code: stock upload-pack's.
@@ -82,11 +69,6 @@ pub fn run(order: &Order, site: &Site) -> Result<i32> {
             None => return Ok(0),
         }
     }
-}
-
-/// Returns the highest version that the client offers (`GIT_PROTOCOL`, git(1)).
-pub fn version(protocol: &str) -> u8 {
-    protocol.split(':').filter_map(|part| part.strip_prefix("version=")?.parse().ok()).max().unwrap_or(0)
 }
 
 /// Returns stock upload-pack for the repository.
@@ -205,17 +187,4 @@ fn old(order: &Order, served: &Served, out: &mut impl Write) -> Result<i32> {
     let status = child.wait().map_err(Error::doing(Kind::Local, "cannot wait for git upload-pack"))?;
     drop(on_signal);
     Ok(os::exit_code(status))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_version() {
-        for (protocol, want) in [("", 0), ("version=2", 2), ("version=1:x", 1), ("a:version=1:version=2", 2), ("v", 0)]
-        {
-            assert_eq!(version(protocol), want, "{protocol}");
-        }
-    }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Server, socket};
+use super::server::Server;
+use super::socket;
 use crate::adapters::git::enter_repo;
 use crate::wire::Pkt;
 use crate::wire::pkt::{HEADER, Head};

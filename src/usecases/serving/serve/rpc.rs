@@ -23,14 +23,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::bytes::BytesMut;
 use tokio_util::io::poll_read_buf;
 
-use super::http::{self, Answer, PIECE, failed, plain, with_type};
-use super::{Limits, Order, Server, socket};
+use super::answers::{self, Answer, PIECE, failed, plain, with_type};
+use super::server::{Limits, Order, Server};
+use super::socket;
 use crate::adapters::git::enter_repo::Repository;
 use crate::adapters::os;
 use crate::adapters::process;
-use crate::usecases::serving::http_backend::{decoded, starts_as_ours};
+use crate::usecases::serving::request::{decoded, starts_as_ours, version};
 use crate::usecases::serving::served::Served;
-use crate::usecases::serving::upload_pack::version;
 use crate::wire::Pkt;
 
 /// How long the rest of a refused request is read.
@@ -155,7 +155,7 @@ pub async fn answer(
         return Reply::Transfer(Transfer { command, body, turn });
     }
     match Sending::start(server, command, body, turn) {
-        Ok(sending) => http::answer(StatusCode::OK, RESULT, sending.boxed()).into(),
+        Ok(sending) => answers::answer(StatusCode::OK, RESULT, sending.boxed()).into(),
         Err(err) => {
             (server.log)(&format!("cannot run git upload-pack: {err}"));
             failed().into()
