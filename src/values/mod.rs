@@ -6,6 +6,7 @@ pub mod mirror_list;
 pub mod refspace;
 pub mod refspec;
 pub mod report;
+pub mod stable_hash;
 pub mod url;
 pub mod url_key;
 

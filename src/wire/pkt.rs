@@ -65,6 +65,11 @@ impl Pkt {
         Pkt::Data(format!("{line}\n").into_bytes())
     }
 
+    /// Returns the packet by which a server refuses; git's client shows `text`, of which the first 1,000 bytes go out.
+    pub fn err(text: &str) -> Self {
+        Pkt::line(&format!("ERR {}", &text[..text.floor_char_boundary(1000)]))
+    }
+
     /// Returns the payload without its line feed; nothing for the special packets.
     pub fn text(&self) -> &[u8] {
         match self {

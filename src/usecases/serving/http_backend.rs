@@ -14,11 +14,11 @@ use crate::adapters::git::enter_repo;
 use crate::adapters::net::pktio;
 use crate::adapters::os;
 use crate::adapters::process;
-use crate::usecases::serving::request::{MAX_REQUEST, decoded, forwarded_client, starts_as_ours};
+use crate::usecases::serving::request::{MAX_REQUEST, decoded, forwarded_client, refusal, starts_as_ours};
 use crate::usecases::serving::served::Served;
 use crate::usecases::serving::site::Site;
 use crate::values::{Error, Kind, Result};
-use crate::wire::Pkt;
+use crate::wire::pkt::encoded;
 
 /// What the web server says of a request (RFC 3875, section 4.1; git-http-backend(1)).
 struct Cgi {
@@ -76,8 +76,7 @@ pub fn run(site: &Site, proxies: &[IpAddr]) -> Result<i32> {
     let packets = decoded(&body, cgi.gzip).unwrap_or_default();
     let mut head = Vec::new();
     let answer = served.answer(&packets, cgi.client, |packets| {
-        let mut plain = Vec::new();
-        packets.iter().for_each(|pkt| pkt.encode(&mut plain));
+        let plain = encoded(packets);
         let mut command = stock();
         command.env_remove("HTTP_CONTENT_ENCODING").env("CONTENT_LENGTH", plain.len().to_string());
         let answer = process::output(&mut command, &plain)?;
@@ -89,9 +88,8 @@ pub fn run(site: &Site, proxies: &[IpAddr]) -> Result<i32> {
         Ok(None) => return forward(stock(), &body),
         Ok(Some(answer)) => answer,
         Err(err) => {
-            let mut text = Vec::new();
-            Pkt::line(&format!("ERR {err}")).encode(&mut text);
-            text
+            site.note(&err);
+            encoded(&[refusal(&err)])
         }
     };
     if head.is_empty() {

@@ -6,4 +6,5 @@ pub mod serve;
 pub mod served;
 pub mod site;
 mod standing_in;
+mod stock;
 pub mod upload_pack;

@@ -8,6 +8,7 @@ use core::net::IpAddr;
 use super::served::Served;
 use crate::adapters::net::pktio::PktReader;
 use crate::adapters::os;
+use crate::values::{Error, Kind};
 use crate::wire::Pkt;
 
 /// Most bytes of a request that is read as a whole: `mirror`, and `ls-refs`.
@@ -40,6 +41,14 @@ pub fn forwarded_client(peer: Option<IpAddr>, forwarded_for: &str, proxies: &[Ip
 /// Returns the highest version that the client offers (`GIT_PROTOCOL`, git(1)).
 pub fn version(protocol: &str) -> u8 {
     protocol.split(':').filter_map(|part| part.strip_prefix("version=")?.parse().ok()).max().unwrap_or(0)
+}
+
+/// Returns the packet that refuses a request: what the client did wrong, but nothing of this machine, as its paths.
+pub fn refusal(err: &Error) -> Pkt {
+    match err.kind {
+        Kind::Protocol => Pkt::err(&err.to_string()),
+        _ => Pkt::err("the server cannot answer this; its log says why"),
+    }
 }
 
 /// Returns whether a body that begins so may be answered here; `None` where that cannot be told yet.
@@ -109,6 +118,13 @@ mod tests {
         assert_eq!((starts_as_ours(b"0013comm", false), starts_as_ours(&gzip[..5], true)), (None, None));
         assert_eq!(decoded(&gzip, true).map(|packets| packets.len()), Some(2));
         assert_eq!(decoded(&gzip[..20], true), None);
+    }
+
+    #[test]
+    fn tells_no_path_of_the_server() {
+        let ours = Error::new(Kind::Local, "`git upload-pack /srv/secret.git` failed: no memory");
+        assert!(!String::from_utf8_lossy(refusal(&ours).text()).contains("/srv"));
+        assert_eq!(refusal(&Error::new(Kind::Protocol, "no such url")).text(), b"ERR no such url");
     }
 
     #[test]

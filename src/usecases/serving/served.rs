@@ -4,17 +4,18 @@
 //! Stock git does everything else. [`Served`] makes the few answers that it cannot, out of bytes and packets; whoever
 //! holds the connection (`upload_pack`, `http_backend`, `serve`) sends them.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
 use core::net::IpAddr;
 
-use super::site::{Site, common_dir};
+use super::site::Site;
 use super::standing_in::{Remote, present, remotes};
+use crate::adapters::git::enter_repo::common_dir;
 use crate::adapters::list_file::Loaded;
 use crate::decide::policy;
 use crate::values::mirror_list::{Client, MirrorList};
+use crate::values::stable_hash::stable_hash;
 use crate::values::url_key::{key, without_credentials};
 use crate::values::{Error, GitUrl, Kind, Result, Transport};
 use crate::wire::Pkt;
@@ -123,7 +124,7 @@ impl<'a> Served<'a> {
         let shown = |urls: &[String]| -> Vec<String> {
             // A path here says nothing to anybody elsewhere.
             let hosted = |url: &&String| GitUrl::parse(url).is_ok_and(|url| url.transport != Transport::Local);
-            urls.iter().filter(hosted).map(|url| without_credentials(url)).collect()
+            urls.iter().filter(hosted).map(|url| shown_url(url)).collect()
         };
         match self.remotes.iter().find(|remote| remote.urls.iter().any(|url| key(url) == asked)) {
             Some(remote) => MirrorList { canonical: shown(&remote.urls), ..MirrorList::default() },
@@ -146,9 +147,9 @@ impl<'a> Served<'a> {
         });
         let place = client.and_then(|address| database?.place(address));
         // The same for all pages of a client, so that none is left out between them.
-        let mut seed = DefaultHasher::new();
-        (&loaded.id, client).hash(&mut seed);
-        let all = policy::order(listing, client, place.as_ref(), seed.finish());
+        let address = client.map(|client| client.to_string()).unwrap_or_default();
+        let seed = stable_hash([loaded.id.as_bytes(), address.as_bytes()]);
+        let all = policy::order(listing, client, place.as_ref(), seed);
         let offset = u64::from(request.offset.unwrap_or(0));
         let (page, more) = policy::page(&all, offset, request.limit.map(u64::from), listing.first);
         MirrorList {
@@ -166,6 +167,16 @@ impl<'a> Served<'a> {
     }
 }
 
+/// Returns a remote's URL as anybody may see it: without user and password, and without a query or a fragment, in which
+/// some hosts have a token.
+fn shown_url(url: &str) -> String {
+    let shown = without_credentials(url);
+    match GitUrl::parse(&shown).is_ok_and(|url| url.transport == Transport::Http) {
+        true => shown.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        false => shown,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,7 +185,11 @@ mod tests {
 
     fn served(site: &Site) -> Served<'_> {
         let remote = Remote {
-            urls: vec!["https://u:secret@real.example/a.git".into(), "/srv/a".into()],
+            urls: vec![
+                "https://u:secret@real.example/a.git".into(),
+                "https://real.example/b.git?private_token=secret#secret".into(),
+                "/srv/a".into(),
+            ],
             tracked: Tracked::new("origin", &["+refs/heads/*:refs/remotes/origin/*"], true),
         };
         Served { site, list: None, remotes: vec![remote] }

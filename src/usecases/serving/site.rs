@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::adapters::git::enter_repo::common_dir;
 use crate::adapters::kept::geoip::DatabaseCache;
 use crate::adapters::list_file::{FILE_NAME, ListCache, Loaded};
+use crate::values::{Error, Kind};
 
 /// Where lists are, and what has been read of them.
 pub struct Site {
@@ -45,18 +47,17 @@ impl Site {
         self.list(&common_dir(git_dir), &self.name(git_dir));
     }
 
+    /// Has what went wrong here logged; what a client did wrong it is told itself.
+    pub fn note(&self, err: &Error) {
+        if err.kind != Kind::Protocol {
+            (self.log)(&err.to_string());
+        }
+    }
+
     /// Returns what `{repo}` stands for in the site's list.
     pub(super) fn name<'a>(&self, dir: &'a Path) -> std::borrow::Cow<'a, str> {
         let below = self.base.as_deref().and_then(|base| dir.strip_prefix(base).ok());
         let name = below.unwrap_or(dir);
         name.parent().filter(|_| name.ends_with(".git")).unwrap_or(name).to_string_lossy()
-    }
-}
-
-/// Returns the directory that all worktrees share (gitrepository-layout(5), `commondir`).
-pub(super) fn common_dir(git_dir: &Path) -> PathBuf {
-    match std::fs::read_to_string(git_dir.join("commondir")) {
-        Ok(text) => git_dir.join(text.trim_end()),
-        Err(_) => git_dir.to_owned(),
     }
 }

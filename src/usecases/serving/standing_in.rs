@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::adapters::git::config::Config;
 use crate::adapters::net::pktio::PktReader;
-use crate::adapters::process::{self, LOCAL_ENV};
+use crate::adapters::process;
 use crate::decide::prefixes::Prefixes;
 use crate::decide::tracked::Tracked;
 use crate::values::Result;
@@ -71,10 +71,7 @@ pub(super) fn remotes(common_dir: &Path) -> Vec<Remote> {
         return Vec::new();
     }
     let mut command = process::git(["config", "--list", "-z"]);
-    for name in LOCAL_ENV {
-        command.env_remove(name);
-    }
-    let config = match process::output(command.env("GIT_DIR", common_dir), b"") {
+    let config = match process::output(process::without_local_env(&mut command).env("GIT_DIR", common_dir), b"") {
         Ok(text) => Config::parse(&text),
         Err(err) => {
             tracing::debug!(%err, "no remotes");

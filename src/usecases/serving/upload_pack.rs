@@ -13,11 +13,13 @@ use crate::adapters::git::enter_repo;
 use crate::adapters::net::pktio::{self, PktReader};
 use crate::adapters::os;
 use crate::adapters::process;
-use crate::usecases::serving::request::{MAX_REQUEST, client_address, version};
+use crate::usecases::serving::request::{MAX_REQUEST, client_address, refusal, version};
 use crate::usecases::serving::served::Served;
 use crate::usecases::serving::site::Site;
+use crate::usecases::serving::stock;
 use crate::values::{Error, Kind, Result};
 use crate::wire::Pkt;
+use crate::wire::pkt::encoded;
 
 /// What is asked for: the options of git-upload-pack(1), and where the mirror list is.
 #[derive(Debug, Default)]
@@ -72,16 +74,10 @@ pub fn run(order: &Order, site: &Site) -> Result<i32> {
 }
 
 /// Returns stock upload-pack for the repository.
-pub fn stock(order: &Order, args: &[&str]) -> Command {
-    let mut command = process::git(["upload-pack"]);
-    command.arg(if order.strict { "--strict" } else { "--no-strict" });
-    command.args(order.timeout.map(|seconds| format!("--timeout={seconds}")));
-    if args.is_empty() {
-        let own = [(order.stateless_rpc, "--stateless-rpc"), (order.advertise, "--http-backend-info-refs")];
-        command.args(own.iter().filter(|(set, _)| *set).map(|(_, option)| option));
-    }
-    command.args(args).arg("--").arg(&order.directory);
-    command
+fn stock(order: &Order, args: &[&str]) -> Command {
+    let own = [(order.stateless_rpc, "--stateless-rpc"), (order.advertise, "--http-backend-info-refs")];
+    let own = own.iter().filter(|(set, _)| *set && args.is_empty()).map(|(_, option)| option);
+    stock::upload_pack(&order.directory, order.strict, order.timeout, own.chain(args))
 }
 
 fn advertisement(order: &Order) -> Result<Option<Vec<u8>>> {
@@ -126,8 +122,13 @@ fn request(
         }
         Ok(None) => {}
         Err(err) => {
-            pktio::write(out, &[Pkt::line(&format!("ERR {err}"))], "the client")?;
-            return Err(err);
+            pktio::write(out, &[refusal(&err)], "the client")?;
+            if err.kind == Kind::Protocol || client_address().is_none() {
+                return Err(err);
+            }
+            // Over ssh, stderr is the client's as well.
+            tracing::warn!("{err}");
+            return Ok(Some(128));
         }
     }
     let mut child = stock(order, &["--stateless-rpc"])
@@ -153,9 +154,7 @@ fn request(
 
 /// Has stock upload-pack carry a small request out, and returns the answer.
 fn list(order: &Order, packets: &[Pkt]) -> Result<Vec<u8>> {
-    let mut input = Vec::new();
-    packets.iter().for_each(|pkt| pkt.encode(&mut input));
-    process::output(&mut stock(order, &["--stateless-rpc"]), &input)
+    process::output(&mut stock(order, &["--stateless-rpc"]), &encoded(packets))
 }
 
 /// Protocols v0 and v1: the list travels in the first line of the advertisement; all else is stock's.

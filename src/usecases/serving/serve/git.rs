@@ -10,7 +10,7 @@ use super::server::Server;
 use super::socket;
 use crate::adapters::git::enter_repo;
 use crate::wire::Pkt;
-use crate::wire::pkt::{HEADER, Head};
+use crate::wire::pkt::{HEADER, Head, encoded};
 
 /// How long a client may take to say what it wants; less where it may be silent for less.
 const REQUEST: Duration = Duration::from_secs(10);
@@ -66,12 +66,10 @@ async fn read(stream: &mut TcpStream) -> Option<Request> {
 async fn answer(server: &Server, mut stream: TcpStream, peer: SocketAddr, request: &Request) -> std::io::Result<i32> {
     let order = &server.order;
     let found = (request.service == "git-upload-pack")
-        .then(|| enter_repo::find(&order.root, &request.path, order.export_all))
+        .then(|| enter_repo::find(&order.root, request.path.as_bytes(), order.export_all))
         .flatten();
     let Some(found) = found else {
-        let mut refusal = Vec::new();
-        Pkt::Data(format!("ERR access denied or repository not exported: {}", request.path).into_bytes())
-            .encode(&mut refusal);
+        let refusal = encoded(&[Pkt::err(&format!("access denied or repository not exported: {}", request.path))]);
         stream.write_all(&refusal).await?;
         stream.shutdown().await?;
         return Ok(128);

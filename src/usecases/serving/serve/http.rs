@@ -132,7 +132,7 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>, client: Option<
         }
         _ => return plain(StatusCode::NOT_FOUND, "not found\n").into(),
     };
-    let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let name: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
     let Some(repository) = enter_repo::find(&server.order.root, &name, server.order.export_all) else {
         return plain(StatusCode::NOT_FOUND, "repository not found\n").into();
     };

@@ -29,9 +29,11 @@ use super::socket;
 use crate::adapters::git::enter_repo::Repository;
 use crate::adapters::os;
 use crate::adapters::process;
-use crate::usecases::serving::request::{decoded, starts_as_ours, version};
+use crate::usecases::serving::request::{decoded, refusal, starts_as_ours, version};
 use crate::usecases::serving::served::Served;
+use crate::usecases::serving::stock;
 use crate::wire::Pkt;
+use crate::wire::pkt::encoded;
 
 /// How long the rest of a refused request is read.
 const DISCARD: Duration = Duration::from_secs(5);
@@ -81,8 +83,7 @@ fn now() -> String {
 
 /// Returns stock `git upload-pack` for a repository.
 pub fn stock(order: &Order, repository: &Path, protocol: &str, args: &[&str]) -> std::process::Command {
-    let mut command = process::git(["upload-pack", "--strict"]);
-    command.args(args).arg(format!("--timeout={}", order.limits.idle.as_secs().max(1))).arg("--").arg(repository);
+    let mut command = stock::upload_pack(repository, true, Some(order.limits.idle.as_secs().max(1)), args);
     command.env_remove("GIT_PROTOCOL");
     if !protocol.is_empty() {
         command.env("GIT_PROTOCOL", protocol);
@@ -124,16 +125,13 @@ pub async fn answer(
         let answered = tokio::task::spawn_blocking(move || {
             let request = decoded(&body, gzip)?;
             let run = |packets: &[Pkt]| {
-                let mut input = Vec::new();
-                packets.iter().for_each(|pkt| pkt.encode(&mut input));
-                process::output(&mut stock(&shared.order, &dir, &protocol, &["--stateless-rpc"]), &input)
+                process::output(&mut stock(&shared.order, &dir, &protocol, &["--stateless-rpc"]), &encoded(packets))
             };
             match Served::open(&dir, &shared.order.site).answer(&request, client, run) {
                 Ok(answer) => answer,
                 Err(err) => {
-                    let mut refusal = Vec::new();
-                    Pkt::line(&format!("ERR {err}")).encode(&mut refusal);
-                    Some(refusal)
+                    shared.order.site.note(&err);
+                    Some(encoded(&[refusal(&err)]))
                 }
             }
         });
