@@ -37,6 +37,14 @@ pub fn git<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Comm
     command
 }
 
+/// Takes from `command` what belongs to one repository: it serves another one.
+pub fn without_local_env(command: &mut Command) -> &mut Command {
+    for name in LOCAL_ENV {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// Returns `program` with `args` through the shell, in git's manner: `sh -c '<program> "$@"' <program> <args>`.
 pub fn shell<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> Command {
     let program = program.as_ref();

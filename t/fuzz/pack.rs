@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
 
-use git_mirror_fetch::adapters::seed::{Links, is_closed};
+use git_mirror_fetch::adapters::seed::{Alone, Links, alone};
 use gix::ObjectId;
 use gix::objs::Kind;
 
@@ -306,7 +306,7 @@ pub fn pack_proof(bytes: &[u8]) {
         2 => made.objects.iter().map(|object| object.id).collect(),
         _ => made.objects.last().map(|object| object.id).into_iter().collect(),
     };
-    let closed = is_closed(&index, &wanted, HASH).unwrap_or(false);
+    let closed = matches!(alone(&index, &wanted, HASH), Ok(Alone::Whole));
     let mut links = Links::new(HASH);
     let added = links.add(&index).is_ok();
     if closed {

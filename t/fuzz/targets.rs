@@ -22,8 +22,7 @@ use git_mirror_fetch::decide::prefixes::Prefixes;
 use git_mirror_fetch::decide::selector::{Candidate, Question, choose};
 use git_mirror_fetch::decide::tracked::Tracked;
 use git_mirror_fetch::decide::trust::Trust;
-use git_mirror_fetch::usecases::serving::http_backend::{client_address, decoded, starts_as_ours};
-use git_mirror_fetch::usecases::serving::upload_pack::version;
+use git_mirror_fetch::usecases::serving::request::{decoded, forwarded_client, starts_as_ours, version};
 use git_mirror_fetch::values::refspec::Refspec;
 use git_mirror_fetch::values::{GitUrl, Listed, Mirror, Origin, RefSpace, Transport, url, url_key};
 use git_mirror_fetch::wire::mirror_command::{self, Decoder, Feature, add_v0_tokens, from_v0};
@@ -357,7 +356,7 @@ pub fn http_head(bytes: &[u8]) {
     let (peer, forwarded, protocol) = (next(), next(), next());
     let peer: Option<IpAddr> = peer.parse().ok();
     let proxies: Vec<IpAddr> = ["10.0.0.1", "10.0.0.2", "::1"].iter().filter_map(|text| text.parse().ok()).collect();
-    let client = client_address(peer, forwarded, &proxies);
+    let client = forwarded_client(peer, forwarded, &proxies);
     assert_eq!(client.is_some(), peer.is_some());
     if !peer.is_some_and(|peer| proxies.contains(&peer.to_canonical())) {
         assert_eq!(client, peer.map(|peer| peer.to_canonical()));

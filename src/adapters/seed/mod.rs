@@ -12,7 +12,7 @@ mod session;
 
 use std::sync::atomic::AtomicBool;
 
-pub use closed::Links;
+pub use closed::{Alone, Links, alone};
 pub use contents::Contents;
 pub use meter::Numbers;
 pub use pack::{Indexing, strict_option};

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Server, socket};
+use super::server::Server;
+use super::socket;
 use crate::adapters::git::enter_repo;
-use crate::wire::pkt::{HEADER, Head};
+use crate::wire::pkt::{HEADER, Head, encoded};
 use crate::wire::{GitRequest, Pkt};
 
 /// How long a client may take to say what it wants; less where it may be silent for less.
@@ -51,12 +52,10 @@ async fn answer(
 ) -> std::io::Result<i32> {
     let order = &server.order;
     let found = (request.service == "git-upload-pack")
-        .then(|| enter_repo::find(&order.root, &request.path, order.export_all))
+        .then(|| enter_repo::find(&order.root, request.path.as_bytes(), order.export_all))
         .flatten();
     let Some(found) = found else {
-        let mut refusal = Vec::new();
-        Pkt::Data(format!("ERR access denied or repository not exported: {}", request.path).into_bytes())
-            .encode(&mut refusal);
+        let refusal = encoded(&[Pkt::err(&format!("access denied or repository not exported: {}", request.path))]);
         stream.write_all(&refusal).await?;
         stream.shutdown().await?;
         return Ok(128);
