@@ -11,6 +11,8 @@ mod standing;
 pub mod stderr;
 mod trace;
 
+use crate::adapters::seed::keep::GUARD;
+use crate::usecases::fetching::guarding;
 use crate::values::safe_text::safe;
 use crate::values::{Error, Kind};
 
@@ -24,6 +26,8 @@ pub fn main() -> i32 {
     match std::path::Path::new(&name).file_stem().and_then(|stem| stem.to_str()) {
         Some("git-remote-mirror") => remote_helper::main(),
         Some("git-mirror-fetch") => mirror_fetch::main(),
+        // Started by these two.
+        Some(GUARD) => guarding::run(std::env::args_os().skip(1)),
         // For whoever starts a program by these names, and with its own arguments: sshd, fcgiwrap, inetd.
         Some("git-upload-pack") => git_mirror::main_as("upload-pack"),
         Some("git-http-backend") => git_mirror::main_as("http-backend"),

@@ -3,6 +3,7 @@
 //! Nothing here is believed: what is fetched stays in the quarantine until [`quarantine::Quarantine::prove`] has seen it.
 
 mod closed;
+pub mod keep;
 mod meter;
 mod pack;
 pub mod quarantine;
