@@ -71,6 +71,17 @@ pub fn start(command: &mut Command) -> Result<Child> {
         .map_err(Error::doing(Kind::Local, format!("cannot run {program}")))
 }
 
+/// Starts `command`, which nobody waits for, with nothing on its stdin, stdout and stderr.
+///
+/// # Errors
+/// [`Kind::Local`], naming the program.
+pub fn start_alone(command: &mut Command) -> Result<()> {
+    let line = shown(command);
+    tracing::debug!(line, "start");
+    let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    started.map(drop).map_err(Error::doing(Kind::Local, format!("cannot run `{line}`")))
+}
+
 /// Runs `command` with `input`, and returns its stdout.
 ///
 /// # Errors

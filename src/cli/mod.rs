@@ -24,6 +24,8 @@ use std::ffi::OsStr;
 use clap::error::ErrorKind;
 
 use crate::adapters::git::repo::Repo;
+use crate::adapters::seed::keep::GUARD;
+use crate::usecases::fetching::guarding;
 use crate::values::safe_text::safe;
 use crate::values::{Error, Kind, Result, SafeText};
 
@@ -33,6 +35,9 @@ const LONGEST: usize = 2000;
 /// Runs the program that `git-mirror`'s executable is named after; `git-mirror` where it has another name. Returns the exit
 /// code.
 pub fn main() -> i32 {
+    if let Some(code) = guard() {
+        return code;
+    }
     let name = std::env::args_os().next().unwrap_or_default();
     match std::path::Path::new(&name).file_stem().and_then(|stem| stem.to_str()) {
         // In the demo: `cargo run` builds no other executable.
@@ -51,6 +56,12 @@ fn inside() -> Result<Repo> {
         Error::new(Kind::Local, "not a git repository (or any of the parent directories): .git")
             .hint("mirrors belong to the remotes of a repository; `git -C <folder> mirror ...` names one")
     })
+}
+
+/// Runs the guard, and returns its exit code, where this process was started as one: any of the programs may be.
+fn guard() -> Option<i32> {
+    let mut args = std::env::args_os();
+    (args.next()? == GUARD).then(|| guarding::run(args))
 }
 
 /// Prints an error in git's manner, and returns the exit code for it: 129 for usage, 128 otherwise, as git does.

@@ -1,10 +1,12 @@
 //! The local repository, through git's own plumbing: proofs, `refs/mirror/*`, and what is reachable.
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gix::ObjectId;
+use gix::bstr::ByteSlice;
 
 use crate::adapters::git::config::Config;
 use crate::adapters::process::{self, LOCAL_ENV, output};
@@ -12,6 +14,8 @@ use crate::values::{Error, Kind, Result, refspace};
 
 /// How many ancestors of a tip are offered one by one to a server that may not know it.
 const OLDER: usize = 256;
+/// Most bytes of `FETCH_HEAD` that are read.
+const MOST_FETCHED: u64 = 16 << 20;
 
 /// A repository, and how git is told which one is meant: no command depends on the folder that this process is in, and
 /// only those of a repository that was discovered see what its environment says of that one.
@@ -67,6 +71,11 @@ impl Repo {
             },
             ambient,
         })
+    }
+
+    /// Returns the git directory.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
     }
 
     /// Returns `git` with `args`, for this repository, not yet started.
@@ -171,6 +180,50 @@ impl Repo {
         (command, input)
     }
 
+    /// Packs what `tips` reach and no ref outside `refs/mirror/` does into `<base>-<hash>.pack`, with its index. There is no
+    /// such pack where that is nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where an object is missing.
+    pub fn pack_unreached(&self, tips: &[ObjectId], base: &Path) -> Result<()> {
+        let mut input = lines(tips.iter());
+        for id in self.recent_tips(usize::MAX)? {
+            input.extend(format!("^{id}\n").into_bytes());
+        }
+        self.pack(&["--revs"], &input, base)
+    }
+
+    /// Packs the objects `ids`, as [`Repo::pack_unreached`] does.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where one is missing.
+    pub fn pack_these(&self, ids: &[ObjectId], base: &Path) -> Result<()> {
+        self.pack(&[], &lines(ids.iter()), base)
+    }
+
+    fn pack(&self, how: &[&str], input: &[u8], base: &Path) -> Result<()> {
+        // Deltas that are there are used again; none is looked for.
+        let args = ["pack-objects", "-q", "--non-empty", "--delta-base-offset", "--window=0"];
+        let mut command = self.git(args);
+        command.args(how).arg(base).env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
+        output(&mut command, input).map(drop)
+    }
+
+    /// Returns loose objects that were written at `since` or later.
+    pub fn loose_since(&self, since: std::time::SystemTime) -> Vec<ObjectId> {
+        let mut found = Vec::new();
+        let folders = std::fs::read_dir(&self.objects).into_iter().flatten().flatten();
+        for folder in folders.filter(|folder| folder.file_name().len() == 2) {
+            for file in std::fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                let mut hex = folder.file_name().to_string_lossy().into_owned();
+                hex.push_str(&file.file_name().to_string_lossy());
+                let new = || file.metadata().and_then(|m| m.modified()).is_ok_and(|modified| modified >= since);
+                found.extend(ObjectId::from_hex(hex.as_bytes()).ok().filter(|_| new()));
+            }
+        }
+        found
+    }
+
     /// Has `command` read and write `quarantine`, with this repository's objects behind it.
     pub fn with_quarantine(&self, command: &mut Command, quarantine: &Path) {
         let mut behind = vec![self.objects.clone()];
@@ -269,16 +322,35 @@ impl Repo {
             .collect())
     }
 
-    /// Deletes those of `refs`, which [`Repo::mirror_refs`] gave, that `from` or a ref elsewhere reaches; returns how many stay.
-    ///
-    /// This is the clean-up walk of docs/architecture.md ("Seeding, step by step", 10): the mirror's refs interesting, the real ones uninteresting.
+    /// Returns whether there may be a ref below `refs/mirror/`: where git keeps refs in files, without asking git.
+    pub fn has_mirror_refs(&self) -> bool {
+        if self.common_dir.join("reftable").exists() {
+            return self.mirror_refs().map_or(true, |refs| !refs.is_empty());
+        }
+        if self.common_dir.join("refs/mirror").exists() {
+            return true;
+        }
+        let name = format!(" {}", refspace::PREFIX);
+        let packed = std::fs::read(self.common_dir.join("packed-refs")).unwrap_or_default();
+        packed.split(|byte| *byte == b'\n').any(|line| line.get(40..).is_some_and(|l| l.contains_str(&name)))
+    }
+
+    /// Deletes those of `refs` that are [`Repo::superfluous`].
     ///
     /// # Errors
     /// [`Kind::Local`] where git fails; then nothing is deleted.
-    pub fn tidy(&self, refs: &[MirrorRef], from: &[ObjectId]) -> Result<usize> {
-        if refs.is_empty() {
-            return Ok(0);
-        }
+    pub fn tidy(&self, refs: &[MirrorRef], from: &[ObjectId]) -> Result<()> {
+        self.delete(&self.superfluous(refs, from)?)
+    }
+
+    /// Returns those of `refs`, which [`Repo::mirror_refs`] gave, that `from` or a ref elsewhere reaches.
+    ///
+    /// This is the clean-up walk of docs/architecture.md ("Seeding, step by step", 10): the mirror's refs interesting, the
+    /// real ones uninteresting.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails.
+    pub fn superfluous<'r>(&self, refs: &'r [MirrorRef], from: &[ObjectId]) -> Result<Vec<&'r MirrorRef>> {
         // Most are named by canonical itself; only the others are worth a walk.
         let named: HashSet<&ObjectId> = from.iter().collect();
         let commits: Vec<ObjectId> = refs.iter().filter_map(|r| r.commit).filter(|id| !named.contains(id)).collect();
@@ -286,14 +358,31 @@ impl Repo {
             [] => Default::default(),
             commits => self.unreached(commits, from, None)?.into_iter().collect(),
         };
-        let stays = |r: &MirrorRef| r.commit.is_some_and(|commit| unreached.contains(&commit));
-        let gone: String =
-            refs.iter().filter(|r| !stays(r)).map(|r| format!("delete {} {}\n", r.name, r.oid)).collect();
-        if !gone.is_empty() {
-            output(&mut self.git(["update-ref", "--stdin"]), gone.as_bytes())?;
-            self.remove_empty_dirs();
+        let stays = |r: &&MirrorRef| r.commit.is_some_and(|commit| unreached.contains(&commit));
+        Ok(refs.iter().filter(|r| !stays(r)).collect())
+    }
+
+    /// Deletes refs, all or none, that are still as they were read.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails; then nothing is deleted.
+    pub fn delete(&self, refs: &[&MirrorRef]) -> Result<()> {
+        if refs.is_empty() {
+            return Ok(());
         }
-        Ok(refs.iter().filter(|r| stays(r)).count())
+        let input: String = refs.iter().map(|r| format!("delete {} {}\n", r.name, r.oid)).collect();
+        output(&mut self.git(["update-ref", "--stdin"]), input.as_bytes())?;
+        self.remove_empty_dirs();
+        Ok(())
+    }
+
+    /// Returns what the last fetch in this worktree named, as `FETCH_HEAD` has it.
+    pub fn fetched_last(&self) -> Vec<ObjectId> {
+        let mut text = Vec::new();
+        let file = crate::adapters::os::open_file(&self.git_dir.join("FETCH_HEAD"));
+        let _ = file.and_then(|file| file.take(MOST_FETCHED).read_to_end(&mut text));
+        let first = |line: &[u8]| ObjectId::from_hex(line.split(|byte| *byte == b'\t').next()?).ok();
+        text.split(|byte| *byte == b'\n').filter_map(first).collect()
     }
 
     /// Returns the short name of the current branch, born or not; `None` where HEAD is detached.

@@ -4,6 +4,7 @@
 
 mod closed;
 mod contents;
+pub mod keep;
 mod meter;
 mod pack;
 pub mod quarantine;

@@ -25,7 +25,8 @@ use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
 use crate::adapters::kept::state;
-use crate::adapters::seed::quarantine::{self};
+use crate::adapters::seed::keep::Keep;
+use crate::adapters::seed::quarantine;
 use crate::decide::cost::Work;
 use crate::usecases::fetching::choosing::Chooser;
 use crate::usecases::fetching::learning::Learner;
@@ -66,6 +67,8 @@ pub struct Seeded {
     pub observed: Vec<Observed>,
     /// Bytes that canonical gave to complete what a mirror broke off.
     pub from_canonical: u64,
+    /// Whether there was something below `refs/mirror/` before: only these refs keep what they name.
+    pub resumed: bool,
 }
 
 impl Seeded {
@@ -84,6 +87,8 @@ pub struct Seeder<'a> {
     pub repo: &'a Repo,
     /// The remote.
     pub remote: Remote<'a>,
+    /// For whom what is moved in is kept.
+    pub keep: &'a Keep,
     /// A connection that has been begun.
     pub early: Cell<Option<Early>>,
 }
@@ -120,7 +125,8 @@ impl Seeder<'_> {
         if mirrors.is_empty() {
             return Ok(seeded);
         }
-        quarantine::sweep(self.repo);
+        quarantine::sweep(&self.repo.objects);
+        seeded.resumed = self.repo.has_mirror_refs();
         let mut left = self.not_here_yet(wanted.wants)?;
         let missing: HashSet<ObjectId> = left.iter().copied().collect();
         let mut tips: Vec<ObjectId> = wanted.wants.iter().filter(|id| !missing.contains(*id)).copied().collect();
@@ -215,12 +221,17 @@ impl Seeder<'_> {
     }
 
     /// Returns those of `wants` that are not here and proved. What an earlier fetch brought in before it was killed is
-    /// found here, and not fetched again.
+    /// found here, kept from now on, and not fetched again.
     fn not_here_yet(&self, wants: &[ObjectId]) -> Result<Vec<ObjectId>> {
         let odb = Odb::open(self.repo)?;
         let (here, mut left): (Vec<_>, Vec<_>) = wants.iter().partition(|id| odb.has(id));
-        if !here.is_empty() && self.repo.prove(&here, &[], None).is_err() {
-            left.extend(here);
+        if !here.is_empty() {
+            self.keep.guard(self.repo, false);
+            let kept = || quarantine::keep_unreached(self.repo, self.keep, &here);
+            if let Err(err) = self.repo.prove(&here, &[], None).and_then(|()| kept()) {
+                tracing::debug!(%err, "what is here cannot be used");
+                left.extend(here);
+            }
         }
         Ok(left)
     }

@@ -9,6 +9,7 @@ use gix::ObjectId;
 
 use super::gift::{Came, Gift, Refusal};
 use super::{Seeder, Wanted};
+use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
@@ -75,11 +76,8 @@ impl Seeder<'_> {
             }
         }
 
-        let unpack_below =
-            ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|k| self.remote.config.number(k));
-        let sync =
-            !self.remote.config.get("core.fsync").is_some_and(|v| v.split(',').any(|c| c == "none" || c == "-pack"));
-        quarantine.accept(self.repo, total, unpack_below.unwrap_or(100), sync)?;
+        self.keep.guard(self.repo, false);
+        quarantine.accept(self.repo, self.keep, is_synced(self.remote.config, total))?;
         let refs = plan::refs_to_write(space, &request);
         if let Err(err) = self.repo.update_refs(refs.iter().map(|(name, oid)| (name.as_str(), oid))) {
             // They only serve a later fetch, should this one be interrupted.
@@ -165,5 +163,39 @@ impl Seeder<'_> {
             partials.extend(indexing.partial.take());
             got
         })
+    }
+}
+
+/// Returns whether a pack of `objects` is synced. Where git would have unpacked it, that is as `core.fsync` has it for loose
+/// objects, which by default are not.
+fn is_synced(config: &Config, objects: u64) -> bool {
+    let unpack_below = ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|key| config.number(key));
+    let small = objects < unpack_below.unwrap_or(100);
+    let Some(value) = config.get("core.fsync") else { return !small };
+    let mut words = value.split(',').map(str::trim);
+    if small {
+        let with_loose = ["loose-object", "objects", "committed", "added", "all"];
+        return words.clone().any(|word| with_loose.contains(&word)) && !words.any(|word| word == "-loose-object");
+    }
+    !words.any(|word| word == "none" || word == "-pack")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_synced() {
+        for (value, small, large) in [
+            (None, false, true),
+            (Some("all"), true, true),
+            (Some("none"), false, false),
+            (Some("committed,-loose-object"), false, true),
+            (Some("-pack, objects"), true, false),
+        ] {
+            let text = value.map_or_else(String::new, |value| format!("core.fsync\n{value}\0"));
+            let config = Config::parse(text.as_bytes());
+            assert_eq!((is_synced(&config, 99), is_synced(&config, 100)), (small, large), "{value:?}");
+        }
     }
 }
