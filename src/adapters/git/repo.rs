@@ -150,10 +150,10 @@ impl Repo {
         &self,
         tips: &[ObjectId],
         vouched: &[ObjectId],
-        quarantine: &Path,
+        quarantine: Option<&Path>,
         mut reached: impl FnMut(ObjectId),
     ) -> Result<()> {
-        let (mut command, input) = self.proof(tips, vouched, Some(quarantine));
+        let (mut command, input) = self.proof(tips, vouched, quarantine);
         let hex = self.hash.len_in_hex();
         process::each_line(&mut command, &input, |line| {
             // The name of a file may follow.
@@ -180,17 +180,22 @@ impl Repo {
         (command, input)
     }
 
-    /// Packs what `tips` reach and no ref outside `refs/mirror/` does into `<base>-<hash>.pack`, with its index. There is no
-    /// such pack where that is nothing.
+    /// Packs what `tips` reach and neither `known` nor a ref outside `refs/mirror/` does into `<base>-<hash>.pack`, with its
+    /// index. There is no such pack where that is nothing. `quarantine` is an object directory that is looked at as well.
     ///
     /// # Errors
     /// [`Kind::Local`] where an object is missing.
-    pub fn pack_unreached(&self, tips: &[ObjectId], base: &Path) -> Result<()> {
+    pub fn pack_unreached(
+        &self,
+        tips: &[ObjectId],
+        known: &[ObjectId],
+        quarantine: Option<&Path>,
+        base: &Path,
+    ) -> Result<()> {
         let mut input = lines(tips.iter());
-        for id in self.recent_tips(usize::MAX)? {
-            input.extend(format!("^{id}\n").into_bytes());
-        }
-        self.pack(&["--revs"], &input, base)
+        let known = known.iter().copied().chain(self.tips()?);
+        input.extend(known.flat_map(|id| format!("^{id}\n").into_bytes()));
+        self.pack(&["--revs"], &input, quarantine, base)
     }
 
     /// Packs the objects `ids`, as [`Repo::pack_unreached`] does.
@@ -198,14 +203,17 @@ impl Repo {
     /// # Errors
     /// [`Kind::Local`] where one is missing.
     pub fn pack_these(&self, ids: &[ObjectId], base: &Path) -> Result<()> {
-        self.pack(&[], &lines(ids.iter()), base)
+        self.pack(&[], &lines(ids.iter()), None, base)
     }
 
-    fn pack(&self, how: &[&str], input: &[u8], base: &Path) -> Result<()> {
+    fn pack(&self, how: &[&str], input: &[u8], quarantine: Option<&Path>, base: &Path) -> Result<()> {
         // Deltas that are there are used again; none is looked for.
         let args = ["pack-objects", "-q", "--non-empty", "--delta-base-offset", "--window=0"];
         let mut command = self.git(args);
         command.args(how).arg(base).env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
+        if let Some(quarantine) = quarantine {
+            self.with_quarantine(&mut command, quarantine);
+        }
         output(&mut command, input).map(drop)
     }
 
@@ -244,7 +252,7 @@ impl Repo {
             .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", quoted.collect::<Vec<_>>().join(":"));
     }
 
-    /// Returns those of `commits` (or annotated tags) that neither `from` nor a ref outside `refs/mirror/` reaches.
+    /// Returns those of `commits` that neither `from` nor a ref outside `refs/mirror/` reaches, each after its ancestors.
     ///
     /// # Errors
     /// [`Kind::Local`] where git fails.
@@ -254,15 +262,16 @@ impl Repo {
         from: &[ObjectId],
         quarantine: Option<&Path>,
     ) -> Result<Vec<ObjectId>> {
-        let mut command = self.git(["rev-list", "--stdin", "--not", "--exclude=refs/mirror/*", "--all"]);
+        let mut command = self.git(["rev-list", "--topo-order", "--reverse", "--stdin"]);
+        command.args(["--not", "--exclude=refs/mirror/*", "--all"]);
         if let Some(quarantine) = quarantine {
             self.with_quarantine(&mut command, quarantine);
         }
         let mut input = lines(commits.iter());
         input.extend(from.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
         let out = output(&mut command, &input)?;
-        let out: HashSet<ObjectId> = oids(&out).collect();
-        Ok(commits.iter().filter(|id| out.contains(*id)).copied().collect())
+        let commits: HashSet<&ObjectId> = commits.iter().collect();
+        Ok(oids(&out).filter(|id| commits.contains(id)).collect())
     }
 
     /// Returns ancestors of `tips` that `known` do not reach, the latest first: the first [`OLDER`] of them, then each that

@@ -39,8 +39,17 @@ impl Contents {
 
     /// Returns the objects that were not marked.
     pub fn unmarked(&self) -> impl Iterator<Item = ObjectId> {
-        self.0.iter().flat_map(|(index, marks)| {
-            let objects = marks.iter().enumerate().filter(|(_, mark)| !**mark);
+        self.by_mark(false)
+    }
+
+    /// Returns the objects that were marked.
+    pub fn marked(&self) -> impl Iterator<Item = ObjectId> {
+        self.by_mark(true)
+    }
+
+    fn by_mark(&self, wanted: bool) -> impl Iterator<Item = ObjectId> {
+        self.0.iter().flat_map(move |(index, marks)| {
+            let objects = marks.iter().enumerate().filter(move |(_, mark)| **mark == wanted);
             objects.map(|(at, _)| index.oid_at_index(u32::try_from(at).unwrap_or(u32::MAX)).to_owned())
         })
     }

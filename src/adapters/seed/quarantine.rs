@@ -73,12 +73,13 @@ impl Quarantine {
     }
 
     /// Moves all packs into the repository, to be kept as `keep` says. Files get mode 0444 and are synced where `sync` says
-    /// so.
+    /// so. Returns the paths of their indexes there.
     ///
     /// # Errors
     /// [`Kind::Local`] where a file cannot be moved; no index is then in place without its pack.
-    pub fn accept(&self, repo: &Repo, keep: &Keep, sync: bool) -> Result<()> {
+    pub fn accept(&self, repo: &Repo, keep: &Keep, sync: bool) -> Result<Vec<PathBuf>> {
         let to = repo.objects.join("pack");
+        let mut placed = Vec::new();
         std::fs::create_dir_all(&to).map_err(Error::doing(Kind::Local, format!("cannot make {}", to.display())))?;
         for pack in self.files("pack")? {
             let name = to.join(format!("{}.keep", own_name(&pack, keep, repo.hash)));
@@ -95,11 +96,29 @@ impl Quarantine {
                     return Err(err);
                 }
             }
+            placed.push(name.with_extension("idx"));
         }
         if sync && let Ok(dir) = File::open(&to) {
             let _ = dir.sync_all();
         }
-        Ok(())
+        Ok(placed)
+    }
+
+    /// Moves what `tips` reach and `known` do not into the repository, as [`Quarantine::accept`] does; nothing else.
+    ///
+    /// # Errors
+    /// As for [`Quarantine::accept`].
+    pub fn accept_part(
+        &self,
+        repo: &Repo,
+        keep: &Keep,
+        sync: bool,
+        tips: &[ObjectId],
+        known: &[ObjectId],
+    ) -> Result<Vec<PathBuf>> {
+        let part = Quarantine::create(repo)?;
+        repo.pack_unreached(tips, known, Some(self.path()), &part.packs().join("pack"))?;
+        part.accept(repo, keep, sync)
     }
 
     /// Proves that all of `tips` are complete, and that the packs hold what those reach and is not in the repository, whose
@@ -133,7 +152,7 @@ impl Quarantine {
         }
         let (done, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|index| judged.contains(index));
         let (done, mut new) = (Contents::of(&done, repo.hash)?, Contents::of(&new, repo.hash)?);
-        repo.prove_each(tips, vouched, self.path(), |id| new.mark(&id))?;
+        repo.prove_each(tips, vouched, Some(self.path()), |id| new.mark(&id))?;
         match new.unmarked().find(|id| !before.has(id) && !done.holds(id)) {
             Some(id) => Err(beside(id)),
             None => Ok(()),
@@ -205,8 +224,33 @@ fn place(file: &Path, target: &Path, sync: bool) -> Result<()> {
 /// [`Kind::Local`] where something is missing, or cannot be written.
 pub fn keep_unreached(repo: &Repo, keep: &Keep, tips: &[ObjectId]) -> Result<()> {
     let quarantine = Quarantine::create(repo)?;
-    repo.pack_unreached(tips, &quarantine.packs().join("pack"))?;
-    quarantine.accept(repo, keep, false)
+    repo.pack_unreached(tips, &[], None, &quarantine.packs().join("pack"))?;
+    quarantine.accept(repo, keep, false).map(drop)
+}
+
+/// Has what `tips` reach and no ref outside `refs/mirror/` does, of what the packs with these `indexes` hold, kept in a pack
+/// of its own; what else is in them goes.
+///
+/// # Errors
+/// As for [`keep_unreached`]; then all stays.
+pub fn drop_but(repo: &Repo, keep: &Keep, indexes: &[PathBuf], tips: &[ObjectId]) -> Result<()> {
+    let mut contents = Contents::of(indexes, repo.hash)?;
+    repo.prove_each(tips, &[], None, |id| contents.mark(&id))?;
+    let stay: Vec<ObjectId> = contents.marked().collect();
+    drop(contents);
+    let quarantine = Quarantine::create(repo)?;
+    if !stay.is_empty() {
+        repo.pack_these(&stay, &quarantine.packs().join("pack"))?;
+        quarantine.accept(repo, keep, false)?;
+    }
+    for index in indexes {
+        // The index first: without one, git does not see a pack.
+        for extension in ["idx", "rev", "pack"] {
+            let _ = std::fs::remove_file(index.with_extension(extension));
+        }
+        keep::remove(&index.with_extension("keep"));
+    }
+    Ok(())
 }
 
 /// Has loose objects kept that were written at `since` or later.
@@ -220,7 +264,7 @@ pub fn keep_loose(repo: &Repo, keep: &Keep, since: SystemTime) -> Result<()> {
     }
     let quarantine = Quarantine::create(repo)?;
     repo.pack_these(&loose, &quarantine.packs().join("pack"))?;
-    quarantine.accept(repo, keep, false)
+    quarantine.accept(repo, keep, false).map(drop)
 }
 
 /// Removes what killed processes left.

@@ -5,6 +5,7 @@
 
 mod canonical;
 mod http;
+mod shedding;
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -272,6 +273,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         }
         self.keep(&mut seen);
         self.keep_what_canonical_gave(&seen, &keep, since);
+        self.shed(&seen, &keep);
         self.tidy(&seen, &keep);
         self.close(&seen);
         Ok(code)

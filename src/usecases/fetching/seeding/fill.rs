@@ -88,7 +88,7 @@ impl Seeder<'_> {
         if wants.is_empty() {
             return Ok((0, None));
         }
-        let wanted = Wanted { wants: &wants, haves, include_tag: false, canonical: &theirs };
+        let wanted = Wanted { wants: &wants, haves, include_tag: false, clone: false, canonical: &theirs };
         match self.why(&watch, self.ask_on(&mut session, &watch, space, &wanted, Manner::Usual, &mut None)) {
             Ok(gift) => {
                 state::note(self.repo, space, "ok", gift.bytes);

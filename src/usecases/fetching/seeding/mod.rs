@@ -13,6 +13,7 @@ mod salvage;
 mod taking;
 
 pub use connecting::Early;
+pub use gift::Part;
 
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
@@ -46,6 +47,8 @@ pub struct Wanted<'a> {
     pub haves: &'a [ObjectId],
     /// Whether annotated tags shall come with what they point to.
     pub include_tag: bool,
+    /// Whether nothing is here yet.
+    pub clone: bool,
     /// Canonical's refs.
     pub canonical: &'a RefList,
 }
@@ -61,6 +64,10 @@ pub struct Seeded {
     pub here: HashSet<ObjectId>,
     /// Annotated tags that canonical must still send.
     pub tags: Vec<ObjectId>,
+    /// The tips that mirrors have and git did not want, proved.
+    pub own: Vec<ObjectId>,
+    /// What of it may have to go once canonical has answered.
+    pub unsure: Vec<Part>,
     /// Who gave how many bytes.
     pub from: Vec<(String, u64)>,
     /// What was seen of the mirrors.
@@ -76,6 +83,7 @@ impl Seeded {
         let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
         left.retain(|id| !proved.contains(id));
         tips.extend(gift.tips);
+        self.unsure.extend(gift.unsure);
         self.tags.extend(gift.tags_left);
         self.from.extend(gift.before);
     }
@@ -187,6 +195,8 @@ impl Seeder<'_> {
         // An id that canonical did not name must be asked of it, wherever it came from: it may not be one of its own.
         let named: HashSet<&ObjectId> = wanted.canonical.refs.iter().map(|r| &r.oid).collect();
         let vouched = wanted.wants.iter().all(|id| named.contains(id));
+        let asked: HashSet<&ObjectId> = wanted.wants.iter().collect();
+        seeded.own = tips.iter().filter(|id| !asked.contains(id)).copied().collect();
         seeded.complete = left.is_empty() && seeded.tags.is_empty() && vouched;
         if !seeded.complete {
             seeded.haves = offers.to_canonical(self.repo, &odb, &tips, &named, wanted.wants.len());

@@ -147,12 +147,29 @@ impl Seeder<'_> {
         gift.inspect_err(|err| tracing::debug!(%err, "canonical does not complete what is kept")).ok()
     }
 
-    fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
+    /// Opens a connection to canonical beside git's own.
+    fn open_canonical(&self) -> Result<(Session, Watch)> {
         let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
         let mut channel = asking::open_canonical(&self.remote)?.ok_or_else(no_use)?;
         let watch = Watch::over(&mut channel, limits(self.remote.config), Instant::now());
         let mut session = Session::open(channel, &self.remote.url.shown_host())?;
         session.adopt(self.repo.hash, &[])?;
+        Ok((session, watch))
+    }
+
+    /// Fetches `tags` from canonical into a quarantine, on a connection of its own: all that `haves` reach is there.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(super) fn fetch_tags(&self, quarantine: &Quarantine, tags: &[ObjectId], haves: &[ObjectId]) -> Result<u64> {
+        let (mut session, watch) = self.open_canonical()?;
+        let inside = Odb::at(quarantine.path(), self.repo.hash)?;
+        self.fetching(&watch, quarantine, &mut Vec::new(), |indexing| session.fetch(tags, haves, &inside, indexing))
+    }
+
+    fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
+        let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
+        let (mut session, watch) = self.open_canonical()?;
         match self.complete(&mut session, &watch, wanted, wanted.canonical, salvage, &mut None) {
             Ok(gift) => Ok(gift),
             Err(Refusal::Final(err)) => Err(err),

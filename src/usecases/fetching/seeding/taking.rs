@@ -7,16 +7,19 @@ use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 
-use super::gift::{Came, Gift, Refusal};
+use super::gift::{Came, Gift, Part, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
 use crate::adapters::seed::{Contents, Indexing, Numbers, Partial, Session, strict_option};
-use crate::decide::plan::{self, Manner};
+use crate::decide::plan;
 use crate::values::{Event, RefSpace, Result};
 use crate::wire::RefList;
+
+/// Most packs that one mirror's own history is moved in by.
+const MOST_PARTS: usize = 32;
 
 impl Seeder<'_> {
     /// Proves what is in a quarantine, and moves it into the repository, with the tags that follow it.
@@ -46,70 +49,119 @@ impl Seeder<'_> {
             quarantine.prove(self.repo, &tips, wanted.haves, &odb, &[])?;
         }
         request.wants.extend(more);
-        if self.brings_stray_tags(wanted, &request, &contents, &quarantine, came_in)? {
-            return Err(Refusal::Again(Manner::Exact));
-        }
 
+        let (asked, own): (Vec<ObjectId>, Vec<ObjectId>) =
+            request.wants.iter().partition(|id| wanted.wants.contains(id));
+        let targets = if own.is_empty() { Vec::new() } else { plan::tag_targets(wanted.canonical, came_in) };
+        let unsure = match targets.as_slice() {
+            [] => Vec::new(),
+            targets => self.repo.unreached(targets, &asked, Some(quarantine.path()))?,
+        };
         let mut total = objects;
-        let mut tags_left = Vec::new();
+        let (mut tags, mut tags_left) = (Vec::new(), Vec::new());
         if wanted.include_tag {
             let follow = plan::tags_to_follow(wanted.canonical, came_in, |id| inside.has(id));
-            let (theirs, missing): (Vec<_>, Vec<_>) =
+            let (shown, missing): (Vec<_>, Vec<_>) =
                 follow.into_iter().partition(|id| theirs.refs.iter().any(|r| r.oid == *id));
-            tags_left = missing;
-            if !theirs.is_empty() {
-                let got = self.fetching(watch, &quarantine, &mut Vec::new(), |indexing| {
-                    session.fetch(&theirs, &request.wants, &inside, indexing)
-                });
-                watch.pause(true);
-                let got =
-                    got.and_then(|n| quarantine.prove(self.repo, &theirs, &request.wants, &odb, &judged).map(|()| n));
-                match got {
-                    Ok(n) => total += n,
-                    Err(err) => {
-                        // What is proved stays so; canonical has its tags.
-                        tracing::debug!(%err, "a mirror does not give its tags");
-                        quarantine.drop_all_but(&judged)?;
-                        tags_left.extend(theirs);
-                    }
+            let (later, left): (Vec<_>, Vec<_>) = missing.into_iter().partition(|tag| is_of(wanted, tag, &unsure));
+            tags_left = left;
+            match self.add(&quarantine, &shown, &request.wants, || {
+                self.fetching(watch, &quarantine, &mut Vec::new(), |indexing| {
+                    session.fetch(&shown, &request.wants, &inside, indexing)
+                })
+            }) {
+                Some(count) => {
+                    total += count;
+                    tags = shown;
                 }
+                None => tags_left.extend(shown), // canonical has them
+            }
+            watch.pause(true);
+            // `git fetch` follows those by itself. `git clone` takes what is there, and canonical's pack is not to bring what
+            // may have to go.
+            if wanted.clone
+                && let Some(count) =
+                    self.add(&quarantine, &later, &unsure, || self.fetch_tags(&quarantine, &later, &unsure))
+            {
+                total += count;
+                tags.extend(later);
             }
         }
 
         self.keep.guard(self.repo, false);
-        quarantine.accept(self.repo, self.keep, is_synced(self.remote.config, total))?;
+        let sync = is_synced(self.remote.config, total);
+        let unsure = if unsure.is_empty() {
+            quarantine.accept(self.repo, self.keep, sync)?;
+            Vec::new()
+        } else {
+            let (later, at_once): (Vec<_>, Vec<_>) = tags.into_iter().partition(|tag| is_of(wanted, tag, &unsure));
+            let at_once = [asked, at_once].concat();
+            self.accept_apart(&quarantine, sync, at_once, &unsure, &[later, own].concat(), wanted)?
+        };
         let refs = plan::refs_to_write(space, &request);
         if let Err(err) = self.repo.update_refs(refs.iter().map(|(name, oid)| (name.as_str(), oid))) {
             // They only serve a later fetch, should this one be interrupted.
             tracing::debug!(%err, "cannot write refs/mirror");
         }
         let ask = Duration::ZERO; // whoever opened the connection knows
-        Ok(Gift { tips: request.wants, tags_left, bytes: watch.bytes(), ask, moved, before: Vec::new() })
+        Ok(Gift { tips: request.wants, tags_left, unsure, bytes: watch.bytes(), ask, moved, before: Vec::new() })
     }
 
-    /// Returns whether the mirror brought in something that a tag of canonical names and that git's own request does
-    /// not reach: git would create that tag, as it follows tags by what is in the store. What came in is what `request`
-    /// reaches, so that only a mirror's own ids can lead to it.
-    fn brings_stray_tags(
+    /// Has `fetch` add tags to a quarantine, and proves them; returns how many objects came. Where that fails, the quarantine
+    /// is as it was.
+    fn add(
         &self,
-        wanted: &Wanted,
-        request: &plan::Request,
-        contents: &Contents,
         quarantine: &Quarantine,
-        came_in: impl Fn(&ObjectId) -> bool,
-    ) -> Result<bool> {
-        if request.wants.iter().all(|id| wanted.wants.contains(id)) {
-            return Ok(false);
+        tags: &[ObjectId],
+        vouched: &[ObjectId],
+        fetch: impl FnOnce() -> Result<u64>,
+    ) -> Option<u64> {
+        if tags.is_empty() {
+            return Some(0);
         }
-        let targets = plan::tag_targets(wanted.canonical, came_in);
-        if targets.is_empty() {
-            return Ok(false);
+        let judged = quarantine.indexes().ok()?;
+        let odb = Odb::open(self.repo).ok()?;
+        let got = fetch().and_then(|n| quarantine.prove(self.repo, tags, vouched, &odb, &judged).map(|()| n));
+        got.inspect_err(|err| {
+            tracing::debug!(%err, "tags that follow do not come");
+            if let Err(err) = quarantine.drop_all_but(&judged) {
+                tracing::debug!(%err, "what is left of them stays in the quarantine");
+            }
+        })
+        .ok()
+    }
+
+    /// Moves what is in a quarantine into the repository in several packs: what `known` reach; then, for each of `targets`,
+    /// which come after their ancestors, what it adds with the tags that name it; then the rest of what `own` reach. A git
+    /// that has listed the packs does not see another one in time, so that what may have to go has to be apart from now on.
+    fn accept_apart(
+        &self,
+        quarantine: &Quarantine,
+        sync: bool,
+        mut known: Vec<ObjectId>,
+        targets: &[ObjectId],
+        own: &[ObjectId],
+        wanted: &Wanted,
+    ) -> Result<Vec<Part>> {
+        let accept = |tips: &[ObjectId], known: &[ObjectId], target: Option<ObjectId>| -> Result<Vec<Part>> {
+            let indexes = quarantine.accept_part(self.repo, self.keep, sync, tips, known)?;
+            Ok(indexes.into_iter().map(|index| Part { index, target }).collect())
+        };
+        accept(&known, &[], None)?;
+        let mut parts = Vec::new();
+        let (one_by_one, last) = targets.split_at(targets.len().min(MOST_PARTS));
+        for target in one_by_one {
+            let mut tips = vec![*target];
+            tips.extend(own.iter().filter(|id| is_of(wanted, id, &[*target])));
+            parts.extend(accept(&tips, &known, Some(*target))?);
+            known.extend(tips);
         }
-        let here = |id: &ObjectId| wanted.wants.contains(id) && contents.holds(id);
-        let ahead = |name: &str| wanted.canonical.refs.iter().any(|r| r.name == name && here(&r.oid));
-        let stale = request.names.iter().filter(|(name, _)| !ahead(name)).map(|(_, oid)| *oid);
-        let reach: Vec<ObjectId> = wanted.wants.iter().filter(|id| here(id)).copied().chain(stale).collect();
-        Ok(!self.repo.unreached(&targets, &reach, Some(quarantine.path()))?.is_empty())
+        if let Some(target) = last.first() {
+            parts.extend(accept(last, &known, Some(*target))?);
+            known.extend(last);
+        }
+        parts.extend(accept(own, &known, None)?);
+        Ok(parts)
     }
 
     /// Has `fetch` fetch something, and tells how far it is; what breaks off goes to `partials`.
@@ -178,6 +230,12 @@ fn is_synced(config: &Config, objects: u64) -> bool {
         return words.clone().any(|word| with_loose.contains(&word)) && !words.any(|word| word == "-loose-object");
     }
     !words.any(|word| word == "none" || word == "-pack")
+}
+
+/// Returns whether canonical's annotated tag `tag` names one of `targets`.
+fn is_of(wanted: &Wanted, tag: &ObjectId, targets: &[ObjectId]) -> bool {
+    let peeled = wanted.canonical.refs.iter().find(|r| r.oid == *tag).and_then(|r| r.peeled);
+    peeled.is_some_and(|target| targets.contains(&target))
 }
 
 #[cfg(test)]
