@@ -106,10 +106,7 @@ fn table(mirrors: &Mirrors, verbose: bool, paint: Paint) -> Vec<String> {
             (mirrors.host.clone(), Style::Plain),
             (mirrors.canonical.rate.map_or("-".into(), |figure| rate(figure.value)), Style::Plain),
             (bar(canonical, most, paint), Style::Good),
-            (
-                mirrors.canonical.connect.or(mirrors.canonical.answer).map_or("-".into(), |figure| time(figure.value)),
-                Style::Plain,
-            ),
+            (mirrors.canonical.connect.map_or("-".into(), |figure| time(figure.value)), Style::Plain),
             ("".into(), Style::Plain),
             ("canonical".into(), Style::Heading),
         ];

@@ -15,6 +15,8 @@ use crate::values::{Event, Report};
 
 /// How often a line of progress is written anew.
 const REFRESH: Duration = Duration::from_millis(100);
+const RECEIVING: &str = "Receiving objects";
+const INDEXING: &str = "Indexing objects";
 /// What ends one.
 const DONE: &str = ", done.";
 
@@ -74,9 +76,9 @@ impl State {
             Event::Receiving { objects, total, bytes, elapsed } => {
                 let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);
                 let more = format!(", {} | {}/s", size(bytes), size(rate as u64));
-                self.progress("Receiving objects", objects, total, more);
+                self.progress(RECEIVING, objects, total, more);
             }
-            Event::Resolving { objects, total } => self.progress("Indexing objects", objects, total, String::new()),
+            Event::Resolving { objects, total } => self.progress(INDEXING, objects, total, String::new()),
             Event::Proving => self.progress("Checking connectivity", 0, 0, String::new()),
             // What is checked has been counted; what arrives has ended well only where something follows.
             Event::ProgressEnd => self.end(self.phase.as_ref().is_some_and(|phase| phase.total == 0)),
@@ -104,6 +106,11 @@ impl State {
     /// Shows how far something is; a total of 0 is none.
     fn progress(&mut self, what: &'static str, done: u64, total: u64, more: String) {
         if !self.progress || self.verbosity < 1 {
+            return;
+        }
+        // The counters are read while they change: what is being indexed has been received.
+        let indexing = self.phase.as_ref().is_some_and(|phase| phase.what == INDEXING && phase.total == total);
+        if what == RECEIVING && indexing {
             return;
         }
         if self.phase.as_ref().is_none_or(|phase| phase.what != what) {
@@ -262,7 +269,9 @@ mod tests {
         let phase = state.phase.as_ref().expect("under way");
         assert_eq!((phase.done, phase.title.as_str()), (8, "mirror m: Receiving objects"));
         state.take(Event::Resolving { objects: 1, total: 9 });
-        assert_eq!(state.phase.as_ref().map(|phase| phase.what), Some("Indexing objects"));
+        assert_eq!(state.phase.as_ref().map(|phase| phase.what), Some(INDEXING));
+        state.take(Event::Receiving { objects: 9, total: 9, bytes: 1, elapsed });
+        assert_eq!(state.phase.as_ref().map(|phase| phase.what), Some(INDEXING), "it does not go back");
         state.take(Event::ProgressEnd);
         assert!(state.phase.is_none());
     }
