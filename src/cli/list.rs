@@ -7,6 +7,7 @@ use super::stderr::{Stderr, size};
 use super::words;
 use crate::adapters::git::config::Config;
 use crate::adapters::kept::state::{Last, now};
+use crate::decide::facts::DAY;
 use crate::decide::selector::duration;
 use crate::usecases::fetching::choosing::Known;
 use crate::usecases::managing::manage::Odd;
@@ -154,8 +155,8 @@ fn cells(row: &Row, most: f64, paint: Paint) -> [(String, Style); 7] {
         (Some(Odd::Missing), _) => ("no such path".to_owned(), Style::Bad),
         _ if row.known.is_none() => ("not used".to_owned(), Style::Bad),
         (_, Some(last)) => {
-            let ago = duration(now().saturating_sub(last.time));
-            if is_ok(last) { (format!("ok {ago} ago"), Style::Good) } else { (format!("left {ago} ago"), Style::Bad) }
+            let ago = ago(now().saturating_sub(last.time));
+            if is_ok(last) { (format!("ok {ago}"), Style::Good) } else { (format!("left {ago}"), Style::Bad) }
         }
         _ => ("never asked".to_owned(), Style::Plain),
     };
@@ -189,6 +190,11 @@ fn more(row: &Row) -> Vec<String> {
         false => format!("left last time: {}", last.result),
     }));
     lines
+}
+
+/// Returns how long ago something was, in 12 columns at most.
+fn ago(seconds: u64) -> String {
+    if seconds < 1000 * DAY { format!("{} ago", duration(seconds)) } else { "long ago".to_owned() }
 }
 
 fn is_ok(last: &Last) -> bool {
@@ -333,7 +339,7 @@ mod tests {
     fn a_row_fits_80_columns_and_holds_nothing_unsafe() {
         let wide = || ("x\u{202e}\u{1b}[31m\u{200b}".repeat(50), Style::Plain);
         let row = line(
-            [wide(), wide(), wide(), wide(), wide(), wide(), ("left 119 min ago".into(), Style::Plain)],
+            [wide(), wide(), wide(), wide(), wide(), wide(), (format!("left {}", ago(999 * DAY)), Style::Plain)],
             Paint::PLAIN,
         );
         assert!(row.chars().count() <= 80, "{} columns: {row}", row.chars().count());

@@ -80,8 +80,7 @@ impl State {
             }
             Event::Resolving { objects, total } => self.progress(INDEXING, objects, total, String::new()),
             Event::Proving => self.progress("Checking connectivity", 0, 0, String::new()),
-            // What is checked has been counted; what arrives has ended well only where something follows.
-            Event::ProgressEnd => self.end(self.phase.as_ref().is_some_and(|phase| phase.total == 0)),
+            Event::ProgressEnd => self.end(self.is_all()),
             Event::Left { mirror, reason } => self.line(1, &format!("warning: mirror {mirror} left: {reason}")),
             Event::Warning(text) => self.line(0, &format!("warning: {text}")),
             Event::Note(text) => self.line(1, &text),
@@ -97,7 +96,7 @@ impl State {
     }
 
     fn line(&mut self, least: i32, text: &str) {
-        self.end(false);
+        self.end(self.is_all());
         if self.verbosity >= least {
             eprintln!("{}", safe(text, LONGEST));
         }
@@ -128,6 +127,11 @@ impl State {
             phase.shown = Some(Instant::now());
             phase.show("\r", terminal::columns());
         }
+    }
+
+    /// Returns whether nothing is known to be missing of what is under way.
+    fn is_all(&self) -> bool {
+        self.phase.as_ref().is_some_and(|phase| phase.done >= phase.total)
     }
 
     /// Ends the line of what was under way; `well` says whether all of it was done.
