@@ -218,15 +218,23 @@ pub fn shortened(text: &str, width: usize) -> String {
     chars[..head].iter().chain(['.', '.'].iter()).chain(tail).collect()
 }
 
-/// Returns text in lines of at most 80 columns.
+/// Returns text in lines of at most 80 columns, where it can be broken; a command in backticks is not.
 fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in safe(text, super::LONGEST).split(' ') {
-        let fits = |line: &String| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= 80;
-        match lines.last_mut().filter(|line| fits(line)) {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) => line.extend([" ", word]),
-            None => lines.push(word.to_owned()),
+    let text = safe(text, super::LONGEST);
+    let mut words: Vec<String> = Vec::new();
+    let mut command = false;
+    for word in text.split(' ') {
+        match words.last_mut().filter(|_| command) {
+            Some(last) => last.extend([" ", word]),
+            None => words.push(word.to_owned()),
+        }
+        command ^= word.matches('`').count() % 2 == 1;
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= 80) {
+            Some(line) => line.extend([" ", &word]),
+            None => lines.push(word),
         }
     }
     lines
@@ -352,5 +360,7 @@ mod tests {
     fn wraps() {
         let lines = wrapped(&"word ".repeat(40));
         assert!(lines.len() > 2 && lines.iter().all(|line| line.len() <= 80), "{lines:?}");
+        let lines = wrapped(&format!("{} `git mirror enable origin` does; so", "x".repeat(60)));
+        assert_eq!(lines[1], "`git mirror enable origin` does; so");
     }
 }
