@@ -146,6 +146,7 @@ pub fn main_as(command: &str) -> i32 {
 }
 
 fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
+    super::trace::init();
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(err) => return super::usage(&err),

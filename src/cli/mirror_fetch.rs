@@ -34,8 +34,12 @@ pub struct Args {
     mirrors_from_ref: bool,
 }
 
-/// Runs the command; returns the exit code.
+/// Runs the program; returns the exit code.
 pub fn main() -> i32 {
+    if let Some(code) = super::guard() {
+        return code;
+    }
+    super::trace::init();
     let (ours, fetch) = split(std::env::args_os().skip(1));
     let args = match Args::try_parse_from(std::iter::once("git-mirror-fetch".into()).chain(ours)) {
         Ok(args) => args,

@@ -1,4 +1,8 @@
 //! L5: the command lines, what people see on stderr, and the log. Only this layer prints.
+//!
+//! Each program begins in a function of its own, so that it is linked with what it calls and nothing else:
+//! `git-remote-mirror` in [`remote_helper::main`], `git-mirror-fetch` in [`mirror_fetch::main`], neither of which leads to
+//! the server side, and `git-mirror`, which holds everything, in [`main`].
 
 #![allow(rustdoc::invalid_html_tags)] // clap takes help texts from doc comments: `<host>` is meant
 
@@ -6,9 +10,9 @@ mod asking;
 mod completions;
 pub mod git_mirror;
 mod list;
-mod mirror_fetch;
+pub mod mirror_fetch;
 mod paint;
-mod remote_helper;
+pub mod remote_helper;
 mod server;
 mod standing;
 pub mod stderr;
@@ -20,17 +24,23 @@ use std::ffi::OsStr;
 use clap::error::ErrorKind;
 
 use crate::adapters::git::repo::Repo;
+use crate::adapters::seed::keep::GUARD;
+use crate::usecases::fetching::guarding;
 use crate::values::safe_text::safe;
 use crate::values::{Error, Kind, Result, SafeText};
 
 /// Longest line on stderr, in characters: what others said is cut before it gets here.
 const LONGEST: usize = 2000;
 
-/// Runs the program that the executable is named after; `git-mirror` where it has another name. Returns the exit code.
+/// Runs the program that `git-mirror`'s executable is named after; `git-mirror` where it has another name. Returns the exit
+/// code.
 pub fn main() -> i32 {
-    trace::init();
+    if let Some(code) = guard() {
+        return code;
+    }
     let name = std::env::args_os().next().unwrap_or_default();
     match std::path::Path::new(&name).file_stem().and_then(|stem| stem.to_str()) {
+        // In the demo: `cargo run` builds no other executable.
         Some("git-remote-mirror") => remote_helper::main(),
         Some("git-mirror-fetch") => mirror_fetch::main(),
         // For whoever starts a program by these names, and with its own arguments: sshd, fcgiwrap, inetd.
@@ -46,6 +56,12 @@ fn inside() -> Result<Repo> {
         Error::new(Kind::Local, "not a git repository (or any of the parent directories): .git")
             .hint("mirrors belong to the remotes of a repository; `git -C <folder> mirror ...` names one")
     })
+}
+
+/// Runs the guard, and returns its exit code, where this process was started as one: any of the programs may be.
+fn guard() -> Option<i32> {
+    let mut args = std::env::args_os();
+    (args.next()? == GUARD).then(|| guarding::run(args))
 }
 
 /// Prints an error in git's manner, and returns the exit code for it: 129 for usage, 128 otherwise, as git does.

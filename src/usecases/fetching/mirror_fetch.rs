@@ -14,6 +14,7 @@ use crate::adapters::net::channel::Family;
 use crate::adapters::os::Ended;
 use crate::adapters::os::terminal::{self, Place};
 use crate::adapters::process;
+use crate::adapters::seed::keep::Keep;
 use crate::usecases::fetching::list_in_ref;
 use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::Seeder;
@@ -268,6 +269,7 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     let seeder = Seeder {
         repo: &repo,
         remote: Remote { name: remote, url: &url, config, family: Family::Any, report },
+        keep: &Keep::for_this_process(),
         early: Default::default(),
     };
     let haves: Vec<ObjectId> = repo.recent_tips(256)?;
