@@ -269,7 +269,7 @@ outside_a_repository () {
 	mkdir -p outside
 	cd outside
 	for command in 'add origin https://one.example.com/p.git' 'remove origin one' 'prefer origin --never' list probe forgive \
-		enable disable; do
+		enable disable ask; do
 		code=0
 		git mirror $command >out 2>err || code=$?
 		assert_eq 128 "$code" "exit code of $command"

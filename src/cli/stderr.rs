@@ -70,9 +70,9 @@ impl State {
             Event::Settings { verbosity, progress } => (self.verbosity, self.progress) = (verbosity, progress),
             Event::Asking { mirror } => {
                 self.line(2, &format!("mirror: asking {mirror}"));
-                self.source = format!("mirror {}", safe(&mirror, LONGEST));
+                self.source = format!("mirror {}", shortened(&mirror, 40));
             }
-            Event::Source(who) => self.source = safe(&who, LONGEST),
+            Event::Source(who) => self.source = shortened(&who, 47),
             Event::Receiving { objects, total, bytes, elapsed } => {
                 let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);
                 let more = format!(", {} | {}/s", size(bytes), size(rate as u64));
