@@ -95,7 +95,7 @@ add_says_how_things_stand () {
 	git mirror prefer origin two.example.com >out
 	assert_contains "^mirrors are switched on for 'origin'" out
 	git mirror enable other >out 2>err
-	assert_contains "^'other' is switched on, but has no mirror$" out
+	assert_contains "^mirrors are switched on for 'other', which has none$" out
 	assert_contains '^hint: `git mirror add other <url>`' err
 	git config remote.other.listedMirror https://listed.example.com/p.git
 	git mirror enable other >out 2>err

@@ -174,7 +174,8 @@ fn run(command: Option<Command>) -> Result<i32> {
         Some(Command::Add { remote, url }) => add(&remote, &url),
         Some(Command::Remove { remote, mirror }) => {
             inside()?;
-            manage::remove(&Config::load()?, &remote, &mirror).map(|()| 0)
+            manage::remove(&Config::load()?, &remote, &mirror)?;
+            tell(&[remote])
         }
         Some(Command::Prefer { remote, mirrors, always, never, unset }) => {
             let what = match (always, never, unset) {
