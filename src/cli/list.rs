@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::fit::{shortened, wrapped};
 use super::paint::{Paint, Style};
 use super::stderr::{Stderr, size};
 use super::words;
@@ -206,40 +207,6 @@ fn failures(known: &Known) -> Option<u32> {
     Some(known.host.backoff.failures.saturating_add(known.copy.backoff.failures)).filter(|count| *count > 0)
 }
 
-/// Returns text that is safe, and no wider: the middle is left out, as both ends of a host or path tell.
-pub fn shortened(text: &str, width: usize) -> String {
-    let text = safe(text, super::LONGEST);
-    let chars: Vec<char> = text.chars().collect();
-    if chars.len() <= width {
-        return text;
-    }
-    let head = (width - 2) / 3;
-    let tail = &chars[chars.len() - (width - 2 - head)..];
-    chars[..head].iter().chain(['.', '.'].iter()).chain(tail).collect()
-}
-
-/// Returns text in lines of at most 80 columns, where it can be broken; a command in backticks is not.
-fn wrapped(text: &str) -> Vec<String> {
-    let text = safe(text, super::LONGEST);
-    let mut words: Vec<String> = Vec::new();
-    let mut command = false;
-    for word in text.split(' ') {
-        match words.last_mut().filter(|_| command) {
-            Some(last) => last.extend([" ", word]),
-            None => words.push(word.to_owned()),
-        }
-        command ^= word.matches('`').count() % 2 == 1;
-    }
-    let mut lines: Vec<String> = Vec::new();
-    for word in words {
-        match lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= 80) {
-            Some(line) => line.extend([" ", &word]),
-            None => lines.push(word),
-        }
-    }
-    lines
-}
-
 /// Returns a bar: as long as the part that `value` is of `most`, and never nothing for what is something.
 fn bar(value: f64, most: f64, paint: Paint) -> String {
     let part = if most > 0.0 { value / most } else { 0.0 };
@@ -352,15 +319,5 @@ mod tests {
         );
         assert!(row.chars().count() <= 80, "{} columns: {row}", row.chars().count());
         assert!(row.is_ascii(), "{row}");
-        assert_eq!(shortened("mirror.example.com:8443", 15), "mirr...com:8443");
-        assert_eq!(shortened("m.example", 15), "m.example");
-    }
-
-    #[test]
-    fn wraps() {
-        let lines = wrapped(&"word ".repeat(40));
-        assert!(lines.len() > 2 && lines.iter().all(|line| line.len() <= 80), "{lines:?}");
-        let lines = wrapped(&format!("{} `git mirror enable origin` does; so", "x".repeat(60)));
-        assert_eq!(lines[1], "`git mirror enable origin` does; so");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::LONGEST;
-use super::list::shortened;
+use super::fit::shortened;
 use crate::adapters::os::terminal;
 use crate::values::report::counted;
 use crate::values::safe_text::safe;
