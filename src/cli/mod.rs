@@ -8,6 +8,7 @@
 
 mod asking;
 mod completions;
+mod fit;
 pub mod git_mirror;
 mod list;
 pub mod mirror_fetch;
