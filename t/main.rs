@@ -38,6 +38,7 @@ scripts! {
     t1103_faults_ssh => "t1103-faults-ssh.sh",
     t2000_fetch_path => "t2000-fetch-path.sh",
     t2001_clone_path => "t2001-clone-path.sh",
+    t2002_mirror_clone => "t2002-mirror-clone.sh",
     t2100_push_path => "t2100-push-path.sh",
     t2101_push_git => "t2101-push-git.sh",
     t2102_push_http => "t2102-push-http.sh",

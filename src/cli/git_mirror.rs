@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use super::{asking, server, standing};
+use super::{asking, clone, server, standing};
 use crate::adapters::git::config::Config;
 use crate::adapters::os;
 use crate::usecases::managing::demo;
@@ -23,6 +23,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Clone from a near mirror first, and leave a remote that uses mirrors; takes every argument of `git clone`
+    Clone(clone::Clone),
     /// Show mirrors in the order in which they would be asked, what is known of them, and why they stand there
     List(standing::List),
     /// Measure how long a connection to each mirror takes, now
@@ -127,6 +129,11 @@ pub fn main_as(command: &str) -> i32 {
 
 fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
     super::trace::init();
+    let mut args: Vec<std::ffi::OsString> = args.collect();
+    if args.get(1).is_some_and(|command| command == "clone") {
+        let theirs = clone::arranged(args.split_off(2).into_iter());
+        args.extend(theirs);
+    }
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(err) => return super::usage(&err),
@@ -135,10 +142,14 @@ fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
 }
 
 fn run(command: Command) -> Result<i32> {
-    if !matches!(command, Command::UploadPack(_) | Command::HttpBackend(_) | Command::Serve(_) | Command::Demo) {
+    if !matches!(
+        command,
+        Command::Clone(_) | Command::UploadPack(_) | Command::HttpBackend(_) | Command::Serve(_) | Command::Demo
+    ) {
         os::end_on_broken_pipe();
     }
     match command {
+        Command::Clone(args) => clone::clone(args),
         Command::UploadPack(args) => server::upload_pack(&args),
         Command::HttpBackend(args) => server::http_backend(&args),
         Command::Serve(args) => server::serve(args),

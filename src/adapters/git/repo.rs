@@ -77,7 +77,7 @@ impl Repo {
     /// # Errors
     /// [`Kind::Config`] where git cannot read it.
     pub fn config(&self) -> Result<Config> {
-        Config::read(self.git(["config", "--list", "-z"]))
+        Config::read(&mut self.git(["config", "--list", "-z"]))
     }
 
     /// Runs `git config <args>` in it, as [`super::config::write`] does.
@@ -227,16 +227,23 @@ impl Repo {
             .collect())
     }
 
-    /// Deletes those of `refs`, which [`Repo::mirror_refs`] gave, that `from` or a ref elsewhere reaches; returns how many stay.
-    ///
-    /// This is the clean-up walk of docs/architecture.md ("Seeding, step by step", 10): the mirror's refs interesting, the real ones uninteresting.
+    /// Deletes those of `refs` that [`Repo::superfluous`] returns; returns how many stay.
     ///
     /// # Errors
     /// [`Kind::Local`] where git fails; then nothing is deleted.
     pub fn tidy(&self, refs: &[MirrorRef], from: &[ObjectId]) -> Result<usize> {
-        if refs.is_empty() {
-            return Ok(0);
-        }
+        let gone = self.superfluous(refs, from)?;
+        self.delete(&gone)?;
+        Ok(refs.len() - gone.len())
+    }
+
+    /// Returns those of `refs`, which [`Repo::mirror_refs`] gave, that `from` or a ref elsewhere reaches.
+    ///
+    /// This is the clean-up walk of docs/architecture.md ("Seeding, step by step", 10): the mirror's refs interesting, the real ones uninteresting.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails.
+    pub fn superfluous<'a>(&self, refs: &'a [MirrorRef], from: &[ObjectId]) -> Result<Vec<&'a MirrorRef>> {
         // Most are named by canonical itself; only the others are worth a walk.
         let named: std::collections::HashSet<&ObjectId> = from.iter().collect();
         let commits: Vec<ObjectId> = refs.iter().filter_map(|r| r.commit).filter(|id| !named.contains(id)).collect();
@@ -245,13 +252,21 @@ impl Repo {
             commits => self.unreached(commits, from, None)?.into_iter().collect(),
         };
         let stays = |r: &MirrorRef| r.commit.is_some_and(|commit| unreached.contains(&commit));
-        let gone: String =
-            refs.iter().filter(|r| !stays(r)).map(|r| format!("delete {} {}\n", r.name, r.oid)).collect();
-        if !gone.is_empty() {
-            output(&mut self.git(["update-ref", "--stdin"]), gone.as_bytes())?;
-            self.remove_empty_dirs();
+        Ok(refs.iter().filter(|r| !stays(r)).collect())
+    }
+
+    /// Deletes refs below `refs/mirror/`, all or none, unless they name something else by now.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git refuses.
+    pub fn delete(&self, refs: &[&MirrorRef]) -> Result<()> {
+        if refs.is_empty() {
+            return Ok(());
         }
-        Ok(refs.iter().filter(|r| stays(r)).count())
+        let gone: String = refs.iter().map(|r| format!("delete {} {}\n", r.name, r.oid)).collect();
+        output(&mut self.git(["update-ref", "--stdin"]), gone.as_bytes())?;
+        self.remove_empty_dirs();
+        Ok(())
     }
 
     /// Returns the short name of the current branch, born or not; `None` where HEAD is detached.

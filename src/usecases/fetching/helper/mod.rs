@@ -100,6 +100,7 @@ pub fn run(
         family: Family::Any,
         began,
     };
+    helper.repo.iter().for_each(run::note_place);
     helper.serve()
 }
 
@@ -268,7 +269,8 @@ impl<O: Write + AsFd> Helper<'_, O> {
         Ok(code)
     }
 
-    /// Deletes the mirror refs that what canonical names has made superfluous, once git is done with its pack.
+    /// Deletes the mirror refs that what canonical names has made superfluous, once git is done with its pack. Within a
+    /// run they are left to it, so that git's check of what it has fetched ends at them: all that they reach is proved.
     fn tidy(&mut self, seen: &Seen) {
         let Some(repo) = &self.repo else { return };
         let Ok(refs) = repo.mirror_refs() else { return };
@@ -295,9 +297,12 @@ impl<O: Write + AsFd> Helper<'_, O> {
         } else {
             named.into_iter().map(|id| odb.peel(id)).filter(|id| odb.is_commit(id)).collect()
         };
-        match repo.tidy(&refs, &here) {
-            Ok(stay) => tracing::debug!(stay, "tidied refs/mirror"),
-            Err(err) => tracing::debug!(%err, "cannot tidy refs/mirror"),
+        let tidied = repo.superfluous(&refs, &here).and_then(|gone| match run::leave_to_it(gone.iter().copied()) {
+            true => Ok(()),
+            false => repo.delete(&gone),
+        });
+        if let Err(err) = tidied {
+            tracing::debug!(%err, "cannot tidy refs/mirror");
         }
     }
 
