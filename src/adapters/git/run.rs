@@ -83,20 +83,22 @@ pub fn note(line: &str) {
 
 /// Tells the run, where there is one, in which repository this process is at work.
 pub fn note_place(repo: &Repo) {
-    let place = repo.common_dir.to_string_lossy();
-    if !place.contains(['\n', char::REPLACEMENT_CHARACTER]) {
-        note(&format!("in {place}"));
-    }
+    place_of(repo).iter().for_each(|place| note(place));
 }
 
-/// Leaves refs to the run, where there is one: it deletes them once git has ended. Returns whether it will; it does so for
-/// a process that has said where it is at work.
-pub fn leave_to_it<'a>(refs: impl IntoIterator<Item = &'a MirrorRef>) -> bool {
-    let Some(path) = std::env::var_os(ENV_RUN) else { return false };
+fn place_of(repo: &Repo) -> Option<String> {
+    let place = repo.common_dir.to_str().filter(|place| !place.contains('\n'));
+    place.map(|place| format!("in {place}"))
+}
+
+/// Leaves refs of `repo` to the run, where there is one: it deletes them once git has ended. Returns whether it will.
+pub fn leave_to_it(repo: &Repo, refs: &[&MirrorRef]) -> bool {
+    let (Some(path), Some(place)) = (std::env::var_os(ENV_RUN), place_of(repo)) else { return false };
     os::go_on_unless_ending();
     let process = std::process::id();
-    let lines: String = refs.into_iter().map(|r| format!("{process} over {} {}\n", r.oid, r.name)).collect();
-    // No run, no file: then git is not waited for.
+    let mut lines = format!("{process} {place}\n");
+    refs.iter().for_each(|r| lines.push_str(&format!("{process} over {} {}\n", r.oid, r.name)));
+    // No file, no run: it has ended, and what it started goes on without it.
     let file = File::options().append(true).open(path);
     file.and_then(|mut file| file.write_all(lines.as_bytes())).is_ok()
 }

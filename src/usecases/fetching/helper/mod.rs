@@ -297,7 +297,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         } else {
             named.into_iter().map(|id| odb.peel(id)).filter(|id| odb.is_commit(id)).collect()
         };
-        let tidied = repo.superfluous(&refs, &here).and_then(|gone| match run::leave_to_it(gone.iter().copied()) {
+        let tidied = repo.superfluous(&refs, &here).and_then(|gone| match run::leave_to_it(repo, &gone) {
             true => Ok(()),
             false => repo.delete(&gone),
         });
