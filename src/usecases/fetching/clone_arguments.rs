@@ -135,7 +135,7 @@ impl CloneArguments {
     /// Returns what `--config` says of a key; the last one wins.
     pub fn configured(&self, key: &str) -> Option<&str> {
         let pairs = self.config.iter().map(|pair| pair.split_once('=').unwrap_or((pair, "true")));
-        pairs.filter(|(named, _)| named.eq_ignore_ascii_case(key)).last().map(|(_, value)| value)
+        pairs.rev().find(|(named, _)| named.eq_ignore_ascii_case(key)).map(|(_, value)| value)
     }
 }
 
