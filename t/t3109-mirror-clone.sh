@@ -95,6 +95,12 @@ without_a_mirror () {
 	assert_eq 0 "$(packed_by fresh.git)" 'bytes from the mirror'
 	assert_same_file plain-clone/.git/config got/.git/config
 	assert_same_file plain-clone.err.named got.err
+	# Also where the helper is switched on for everything.
+	git config --global remote.origin.vcs mirror
+	mirror_clone got --no-use-mirror -c "remote.origin.mirrorUrl=$srv/fresh.git"
+	git config --global --unset remote.origin.vcs
+	is_plain
+	assert_eq 0 "$(packed_by fresh.git)" 'bytes from the mirror'
 	mirror_clone got
 	is_plain
 	assert_same_file plain-clone.err.named got.err

@@ -46,8 +46,12 @@ pub fn run(order: &Order, report: &dyn Report) -> Result<Ended> {
     report.event(Event::Settings { verbosity: i32::from(!args.quiet), progress: args.progress });
     let config = Config::outside()?;
     let urls = order.mirror_urls.iter().map(|url| absolute(&config, url)).collect::<Result<Vec<_>>>()?;
-    let settings = if order.plain { Vec::new() } else { switched_on(&config, &args, &urls) };
-    let env = if order.plain { Vec::new() } else { environment(&urls, &order.prefer, order.from_ref) };
+    let (settings, env) = if order.plain {
+        // The helper may be switched on for all repositories.
+        (Vec::new(), environment(&[], &["false".into()], false))
+    } else {
+        (switched_on(&config, &args, &urls), environment(&urls, &order.prefer, order.from_ref))
+    };
     let mut steps = Steps::new(&at, report)?;
     let clone = || {
         let mut git = process::git(["clone"]);
