@@ -305,7 +305,7 @@ pub fn write(args: &[&str]) -> Result<()> {
     write_by(|| process::git(["config"]), args)
 }
 
-/// As [`write`], with `git config` as `git` starts it.
+/// As [`write()`], with `git config` as `git` starts it.
 ///
 /// # Errors
 /// [`Kind::Config`] with git's own message.
