@@ -6,6 +6,7 @@
 
 mod fuzz;
 mod layers;
+mod property;
 // The pure parts of the link: an example that tests itself would not be built as a program.
 #[allow(dead_code)]
 #[path = "helper/link/line.rs"]

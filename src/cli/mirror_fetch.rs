@@ -11,7 +11,7 @@ use crate::usecases::fetching::mirror_fetch::{self, Order};
 ///
 /// Takes every argument of `git fetch` as well, and hands it on.
 #[derive(Debug, Parser)]
-#[command(name = "git mirror-fetch", version, max_term_width = 100)]
+#[command(name = "git mirror-fetch", bin_name = "git mirror-fetch", version, max_term_width = 100)]
 #[command(override_usage = "git mirror-fetch [<options>] [<any git fetch arguments>]")]
 pub struct Args {
     /// Use this mirror, before all others (may be repeated)
@@ -50,6 +50,9 @@ const OURS: [&str; 10] = [
 
 /// Runs the program; returns the exit code.
 pub fn main() -> i32 {
+    if let Some(code) = super::guard() {
+        return code;
+    }
     super::trace::init();
     let (ours, fetch) = split(std::env::args_os().skip(1), &OURS);
     let args = match Args::try_parse_from(std::iter::once("git-mirror-fetch".into()).chain(ours)) {

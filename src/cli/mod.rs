@@ -8,20 +8,27 @@
 
 mod asking;
 mod clone;
+mod completions;
 pub mod git_mirror;
+mod list;
 pub mod mirror_fetch;
+mod paint;
 pub mod remote_helper;
 mod server;
 mod standing;
 pub mod stderr;
 mod trace;
+mod words;
 
 use std::ffi::OsStr;
 
 use clap::error::ErrorKind;
 
+use crate::adapters::git::repo::Repo;
+use crate::adapters::seed::keep::GUARD;
+use crate::usecases::fetching::guarding;
 use crate::values::safe_text::safe;
-use crate::values::{Error, Kind, SafeText};
+use crate::values::{Error, Kind, Result, SafeText};
 
 /// Longest line on stderr, in characters: what others said is cut before it gets here.
 const LONGEST: usize = 2000;
@@ -29,6 +36,9 @@ const LONGEST: usize = 2000;
 /// Runs the program that `git-mirror`'s executable is named after; `git-mirror` where it has another name. Returns the exit
 /// code.
 pub fn main() -> i32 {
+    if let Some(code) = guard() {
+        return code;
+    }
     let name = std::env::args_os().next().unwrap_or_default();
     match std::path::Path::new(&name).file_stem().and_then(|stem| stem.to_str()) {
         // In the demo: `cargo run` builds no other executable.
@@ -39,6 +49,20 @@ pub fn main() -> i32 {
         Some("git-http-backend") => git_mirror::main_as("http-backend"),
         _ => git_mirror::main(),
     }
+}
+
+/// Returns an error, and says so as git does, outside a repository.
+fn inside() -> Result<Repo> {
+    Repo::discover().ok_or_else(|| {
+        Error::new(Kind::Local, "not a git repository (or any of the parent directories): .git")
+            .hint("mirrors belong to the remotes of a repository; `git -C <folder> mirror ...` names one")
+    })
+}
+
+/// Runs the guard, and returns its exit code, where this process was started as one: any of the programs may be.
+fn guard() -> Option<i32> {
+    let mut args = std::env::args_os();
+    (args.next()? == GUARD).then(|| guarding::run(args))
 }
 
 /// Prints an error in git's manner, and returns the exit code for it: 129 for usage, 128 otherwise, as git does.
@@ -55,6 +79,11 @@ fn fail(err: &Error) -> i32 {
         eprintln!("hint: {}", safe(hint, LONGEST));
     }
     if err.kind == Kind::Usage { 129 } else { 128 }
+}
+
+/// Prints a warning in git's manner.
+fn warn(text: &str) {
+    eprintln!("warning: {}", safe(text, LONGEST));
 }
 
 /// Prints what clap has to say: help and version to stdout with code 0, complaints to stderr with git's 129.

@@ -18,6 +18,9 @@ struct Args {
 
 /// Runs the program; returns the exit code.
 pub fn main() -> i32 {
+    if let Some(code) = super::guard() {
+        return code;
+    }
     super::trace::init();
     let args = match Args::try_parse() {
         Ok(args) => args,

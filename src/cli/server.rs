@@ -10,9 +10,10 @@ use crate::adapters::git::repo::Repo;
 use crate::adapters::kept::geoip::Database;
 use crate::adapters::list_file::{self, FILE_NAME};
 use crate::usecases::serving::http_backend;
+use crate::usecases::serving::request;
 #[cfg(feature = "serve")]
 use crate::usecases::serving::serve;
-use crate::usecases::serving::served::Site;
+use crate::usecases::serving::site::Site;
 use crate::usecases::serving::upload_pack;
 use crate::values::{Error, Kind, Result};
 
@@ -126,7 +127,7 @@ pub fn upload_pack(args: &UploadPack) -> Result<i32> {
         advertise: args.http_backend_info_refs,
     };
     // Over a network, stderr is often the client's: what is wrong here is none of its business.
-    let local = upload_pack::client_address().is_none();
+    let local = request::client_address().is_none();
     let log = move |text: &str| {
         tracing::warn!("{text}");
         if local {

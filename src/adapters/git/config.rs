@@ -297,6 +297,13 @@ pub fn bool_of(value: &str) -> Option<bool> {
     }
 }
 
+/// Returns the values of a key in this repository's own configuration.
+pub fn local(key: &str) -> Vec<String> {
+    let read = process::output(&mut process::git(["config", "--local", "-z", "--get-all", key]), b"");
+    let text = read.unwrap_or_default();
+    String::from_utf8_lossy(&text).split_terminator('\0').map(Into::into).collect()
+}
+
 /// Runs `git config <args>`, some times where another process is writing: git itself does not wait for it.
 ///
 /// # Errors

@@ -13,10 +13,12 @@ use crate::adapters::git::run::{self, Part};
 use crate::adapters::net::channel::Family;
 use crate::adapters::os::Ended;
 use crate::adapters::process;
+use crate::adapters::seed::keep::Keep;
 use crate::usecases::fetching::list_in_ref;
 use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::Seeder;
 use crate::usecases::fetching::steps::{self, Begun, Steps};
+use crate::values::report::counted;
 use crate::values::url::redact;
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
 
@@ -265,6 +267,7 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     let seeder = Seeder {
         repo: &repo,
         remote: Remote { name: remote, url: &url, config, family: Family::Any, report },
+        keep: &Keep::for_this_process(),
         early: Default::default(),
     };
     let haves: Vec<ObjectId> = repo.recent_tips(256)?;
@@ -273,7 +276,7 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     report.event(Event::Note(if refs == 0 {
         format!("mirror: {who} has nothing that is not here already")
     } else {
-        format!("mirror: what {who} gave is in {place} ({refs} refs), unverified by canonical; see `git log --oneline --glob='{place}*'`")
+        format!("mirror: what {who} gave is in {place} ({}), unverified by canonical; see `git log --oneline --glob='{place}*'`", counted(refs, "ref"))
     }));
     Ok(())
 }

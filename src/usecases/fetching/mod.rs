@@ -3,6 +3,7 @@
 pub mod asking;
 pub mod choosing;
 pub mod clone_arguments;
+pub mod guarding;
 pub mod helper;
 pub mod learning;
 pub mod list_in_ref;
