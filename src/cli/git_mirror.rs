@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::completions::{self, Shell};
-use super::{asking, inside, list, server, standing, words};
+use super::{asking, clone, inside, list, server, standing, words};
 use crate::adapters::git::config::Config;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::os;
@@ -30,6 +30,8 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Clone from a near mirror first, and leave a remote that uses mirrors; takes every argument of `git clone`
+    Clone(clone::Clone),
     /// Show the mirrors here, in the order in which they would be asked
     List(list::List),
     /// Measure how long a connection to each mirror takes, now
@@ -147,6 +149,11 @@ pub fn main_as(command: &str) -> i32 {
 
 fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
     super::trace::init();
+    let mut args: Vec<std::ffi::OsString> = args.collect();
+    if args.get(1).is_some_and(|command| command == "clone") {
+        let theirs = clone::arranged(args.split_off(2).into_iter());
+        args.extend(theirs);
+    }
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(err) => return super::usage(&err),
@@ -157,11 +164,12 @@ fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
 fn run(command: Option<Command>) -> Result<i32> {
     let serves =
         matches!(command, Some(Command::UploadPack(_) | Command::HttpBackend(_) | Command::Serve(_) | Command::Demo));
-    if !serves {
+    if !serves && !matches!(command, Some(Command::Clone(_))) {
         os::end_on_broken_pipe();
     }
     match command {
         None => overview(),
+        Some(Command::Clone(args)) => clone::clone(args),
         Some(Command::UploadPack(args)) => server::upload_pack(&args),
         Some(Command::HttpBackend(args)) => server::http_backend(&args),
         Some(Command::Serve(args)) => server::serve(args),

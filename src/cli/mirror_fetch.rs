@@ -34,13 +34,27 @@ pub struct Args {
     mirrors_from_ref: bool,
 }
 
+/// Our options, and those that are answered here.
+const OURS: [&str; 10] = [
+    "--mirror-url",
+    "--prefer-mirror",
+    "--no-use-mirror",
+    "--mirror-only",
+    "--seed",
+    "--mirrors-from-ref",
+    "-h",
+    "--help",
+    "--version",
+    "-V",
+];
+
 /// Runs the program; returns the exit code.
 pub fn main() -> i32 {
     if let Some(code) = super::guard() {
         return code;
     }
     super::trace::init();
-    let (ours, fetch) = split(std::env::args_os().skip(1));
+    let (ours, fetch) = split(std::env::args_os().skip(1), &OURS);
     let args = match Args::try_parse_from(std::iter::once("git-mirror-fetch".into()).chain(ours)) {
         Ok(args) => args,
         Err(err) => return super::usage(&err),
@@ -65,8 +79,8 @@ pub fn main() -> i32 {
     }
 }
 
-/// Returns our own arguments, and git's, which may be any bytes.
-fn split(args: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsString>) {
+/// Returns the arguments that are `known` to be our own, and git's, which may be any bytes.
+pub(super) fn split(args: impl Iterator<Item = OsString>, known: &[&str]) -> (Vec<OsString>, Vec<OsString>) {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let mut args = args.peekable();
     while let Some(arg) = args.next() {
@@ -80,8 +94,7 @@ fn split(args: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsString>)
                 ours.push(arg);
                 ours.extend(args.next());
             }
-            "--mirror-url" | "--prefer-mirror" | "--no-use-mirror" | "--mirror-only" | "--seed"
-            | "--mirrors-from-ref" | "-h" | "--help" | "--version" | "-V" => ours.push(arg),
+            name if known.contains(&name) => ours.push(arg),
             _ => theirs.push(arg),
         }
     }
@@ -104,7 +117,7 @@ mod tests {
             ("--prefer-mirror=h --mirror-only", "--prefer-mirror=h --mirror-only", ""),
             ("-- --seed", "", "-- --seed"),
         ] {
-            assert_eq!(split(words(line).into_iter()), (words(ours), words(theirs)), "{line}");
+            assert_eq!(split(words(line).into_iter(), &OURS), (words(ours), words(theirs)), "{line}");
         }
     }
 
@@ -112,8 +125,8 @@ mod tests {
     fn passes_on_what_is_no_text() {
         let odd = OsString::from_vec(b"\xff\xfe".to_vec());
         let args = [odd.clone(), "--".into(), odd.clone()];
-        assert_eq!(split(args.clone().into_iter()), (vec![], args.to_vec()));
+        assert_eq!(split(args.clone().into_iter(), &OURS), (vec![], args.to_vec()));
         let args = ["--mirror-url".into(), odd.clone(), "origin".into()];
-        assert_eq!(split(args.into_iter()), (vec!["--mirror-url".into(), odd], vec!["origin".into()]));
+        assert_eq!(split(args.into_iter(), &OURS), (vec!["--mirror-url".into(), odd], vec!["origin".into()]));
     }
 }

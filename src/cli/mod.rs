@@ -7,6 +7,7 @@
 #![allow(rustdoc::invalid_html_tags)] // clap takes help texts from doc comments: `<host>` is meant
 
 mod asking;
+mod clone;
 mod completions;
 mod fit;
 pub mod git_mirror;

@@ -52,15 +52,32 @@ impl Config {
     /// # Errors
     /// [`Kind::Config`] where git cannot read it.
     pub fn load() -> Result<Self> {
-        Self::read(process::git(["config", "--list", "-z"]))
+        Self::read(&mut process::git(["config", "--list", "-z"]))
+    }
+
+    /// Reads the configuration that is in force outside of any repository: what `git clone` begins with.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where git cannot read it.
+    pub fn outside() -> Result<Self> {
+        // What GIT_DIR names is the repository, or there is none.
+        Self::read(process::git(["config", "--list", "-z"]).env("GIT_DIR", "/dev/null"))
+    }
+
+    /// Reads one file, and what it includes.
+    ///
+    /// # Errors
+    /// [`Kind::Config`] where git cannot read it.
+    pub fn of_file(file: &std::path::Path) -> Result<Self> {
+        Self::read(process::git(["config", "--list", "-z", "--includes", "--file"]).arg(file))
     }
 
     /// Reads what `git config --list -z`, as `git` is to run it, prints.
     ///
     /// # Errors
     /// [`Kind::Config`] where git cannot read it.
-    pub(super) fn read(mut git: Command) -> Result<Self> {
-        let text = process::output(&mut git, b"").map_err(|err| Error::new(Kind::Config, err.message))?;
+    pub(super) fn read(git: &mut Command) -> Result<Self> {
+        let text = process::output(git, b"").map_err(|err| Error::new(Kind::Config, err.message))?;
         let lines = |name: &str| -> Vec<String> {
             let value = std::env::var_os(name).unwrap_or_default();
             value.to_string_lossy().lines().filter(|line| !line.is_empty()).map(Into::into).collect()
@@ -295,7 +312,7 @@ pub fn write(args: &[&str]) -> Result<()> {
     write_by(|| process::git(["config"]), args)
 }
 
-/// As [`write`], with `git config` as `git` starts it.
+/// As [`write()`], with `git config` as `git` starts it.
 ///
 /// # Errors
 /// [`Kind::Config`] with git's own message.

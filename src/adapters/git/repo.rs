@@ -90,7 +90,7 @@ impl Repo {
     /// # Errors
     /// [`Kind::Config`] where git cannot read it.
     pub fn config(&self) -> Result<Config> {
-        Config::read(self.git(["config", "--list", "-z"]))
+        Config::read(&mut self.git(["config", "--list", "-z"]))
     }
 
     /// Runs `git config <args>` in it, as [`super::config::write`] does.

@@ -12,13 +12,12 @@ use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run::{self, Part};
 use crate::adapters::net::channel::Family;
 use crate::adapters::os::Ended;
-use crate::adapters::os::terminal::{self, Place};
 use crate::adapters::process;
 use crate::adapters::seed::keep::Keep;
 use crate::usecases::fetching::list_in_ref;
 use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::Seeder;
-use crate::usecases::fetching::steps::Steps;
+use crate::usecases::fetching::steps::{self, Begun, Steps};
 use crate::values::report::counted;
 use crate::values::url::redact;
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
@@ -69,13 +68,10 @@ const WITH_VALUE: [&str; 14] = [
 /// # Errors
 /// [`Kind::Usage`] and [`Kind::Config`] for what cannot be understood, [`Kind::Local`] where git cannot be started.
 pub fn run(order: &Order, report: &dyn Report) -> Result<Ended> {
-    let part = Part::of_this_process();
-    let place = if run::is_inside() { Place::Elsewhere } else { terminal::place() };
-    if part.is_none() && place == Place::Among {
-        let mut again = process::this_program()?;
-        return process::in_front(again.args(std::env::args_os().skip(1)).env(run::ENV_PART, Part::Front.word()));
-    }
-    let borrowed = if part == Some(Part::Front) { terminal::borrow() } else { None };
+    let at = match steps::begin()? {
+        Begun::Here(at) => at,
+        Begun::Elsewhere(ended) => return Ok(ended),
+    };
     if Repo::discover().is_none() {
         return process::foreground(process::git(["fetch"]).args(&order.fetch)).map(Ended::Exit); // git says what is wrong
     }
@@ -84,14 +80,14 @@ pub fn run(order: &Order, report: &dyn Report) -> Result<Ended> {
         progress: order.has(&["--progress"]),
     });
     // Both for this process and for those that it starts.
-    let env = environment(order);
+    let env = environment(&order.mirror_urls, &order.prefer, order.from_ref);
     let config = Config::load()?.with_run(&order.mirror_urls, &order.prefer);
     let remotes = remotes(&config, &order.fetch);
-    if part == Some(Part::Fill) {
+    if Part::of_this_process() == Some(Part::Fill) {
         let _run = run::join();
         return fill_all(order, &config, &remotes, report);
     }
-    let steps = Steps::new(borrowed.is_some() || place == Place::Leading, report)?;
+    let steps = Steps::new(&at, report)?;
     Run { order, env, config, steps, report }.fetch(&remotes)
 }
 
@@ -121,12 +117,13 @@ impl Run<'_> {
         }
         let enabling = enabling(&self.config, remotes);
         let litter = Repo::discover().as_ref().map(Litter::before);
-        let (ended, said) = self.steps.run(|| {
+        let fetch = || {
             let mut git = process::git(["fetch"]);
             git.args(&self.order.fetch).envs(self.env.iter().cloned()).envs(enabling.iter().cloned());
             git.env_remove(run::ENV_PART);
             Ok(git)
-        })?;
+        };
+        let (ended, said) = self.steps.run(fetch, |_| true)?;
         if self.steps.interrupted() || matches!(ended, Ended::Signal(_)) {
             litter.inspect(Litter::sweep);
         }
@@ -151,28 +148,29 @@ impl Run<'_> {
     /// Fills `refs/mirror/<host>/*` for one remote. Where that fails, it has been said: as an error if it is `needed`.
     fn fill(&mut self, remote: &str, needed: bool) -> Result<Ended> {
         let order = self.order;
-        let (ended, _) = self.steps.run(|| {
+        let step = || {
             let mut fill = process::this_program()?;
             fill.arg(if needed { "--mirror-only" } else { "--seed" });
             let shared = |a: &&OsString| ["-q", "--quiet", "--progress"].iter().any(|option| *a == option);
             fill.args(order.fetch.iter().filter(shared));
             fill.args(["--", remote]).envs(self.env.iter().cloned()).env(run::ENV_PART, Part::Fill.word());
             Ok(fill)
-        })?;
+        };
+        let (ended, _) = self.steps.run(step, |_| true)?;
         Ok(ended)
     }
 }
 
-/// Returns the environment that carries the order to the helper.
-fn environment(order: &Order) -> Vec<(&'static str, String)> {
+/// Returns the environment that carries an order to the helper.
+pub(super) fn environment(urls: &[String], prefer: &[String], from_ref: bool) -> Vec<(&'static str, String)> {
     let mut env = Vec::new();
-    if !order.mirror_urls.is_empty() {
-        env.push((config::ENV_URLS, order.mirror_urls.join("\n")));
+    if !urls.is_empty() {
+        env.push((config::ENV_URLS, urls.join("\n")));
     }
-    if !order.prefer.is_empty() {
-        env.push((config::ENV_PREFER, order.prefer.join("\n")));
+    if !prefer.is_empty() {
+        env.push((config::ENV_PREFER, prefer.join("\n")));
     }
-    if order.from_ref {
+    if from_ref {
         env.push((list_in_ref::ENV, "true".to_owned()));
     }
     env

@@ -2,10 +2,12 @@
 
 pub mod asking;
 pub mod choosing;
+pub mod clone_arguments;
 pub mod guarding;
 pub mod helper;
 pub mod learning;
 pub mod list_in_ref;
+pub mod mirror_clone;
 pub mod mirror_fetch;
 pub mod observing;
 pub mod relay;

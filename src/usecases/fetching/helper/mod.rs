@@ -106,6 +106,7 @@ pub fn run(
         family: Family::Any,
         began,
     };
+    helper.repo.iter().for_each(run::note_place);
     helper.serve()
 }
 
@@ -293,7 +294,8 @@ impl<O: Write + AsFd> Helper<'_, O> {
     }
 
     /// Deletes the mirror refs that what canonical names has made superfluous, once git is done with its pack. Those that
-    /// were there before are all that keeps what they name, and left to the guard.
+    /// were there before are all that keeps what they name, and left to the guard. The others are left to the run, within
+    /// one, so that git's check of what it has fetched ends at them: all that they reach is proved.
     fn tidy(&self, seen: &Seen, keep: &Keep) {
         let Some(repo) = &self.repo else { return };
         quarantine::sweep(&repo.objects);
@@ -329,6 +331,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
         };
         if seen.seeded.as_ref().is_none_or(|seeded| seeded.resumed) {
             return keep.guard(repo, true);
+        }
+        if run::leave_to_it(repo, &gone) {
+            return;
         }
         match repo.delete(&gone) {
             Ok(()) => tracing::debug!(stay = refs.len() - gone.len(), "tidied refs/mirror"),
