@@ -5,9 +5,10 @@ use std::process::Command;
 
 use gix::ObjectId;
 
+use crate::adapters::git::blame::blame;
 use crate::adapters::git::config::Config;
 use crate::adapters::process::{self, LOCAL_ENV, output};
-use crate::values::{Error, Kind, Result, refspace};
+use crate::values::{Result, refspace};
 
 /// A repository, and how git is told which one is meant: no command depends on the folder that this process is in, and
 /// only those of a repository that was discovered see what its environment says of that one.
@@ -125,7 +126,7 @@ impl Repo {
     /// This is what git itself checks after a fetch (`check_connected` in its `connected.c`).
     ///
     /// # Errors
-    /// [`Kind::Proof`] where an object is missing or damaged.
+    /// [`Kind::Proof`] where an object is missing or damaged, and others as [`blame`] tells them apart.
     pub fn prove(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> Result<()> {
         let mut command = self.git(["rev-list", "--objects", "--quiet", "--stdin"]);
         command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
@@ -141,7 +142,7 @@ impl Repo {
         }
         let mut input = lines(tips.iter());
         input.extend(vouched.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
-        output(&mut command, &input).map(|_| ()).map_err(|err| Error::new(Kind::Proof, err.message))
+        output(&mut command, &input).map(|_| ()).map_err(blame)
     }
 
     /// Has `command` read and write `quarantine`, with this repository's objects behind it.

@@ -102,6 +102,20 @@ impl Quarantine {
         self.files("idx")
     }
 
+    /// Removes all packs but those with these indexes.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where one cannot be removed.
+    pub fn keep_only(&self, indexes: &[PathBuf]) -> Result<()> {
+        for file in self.files("idx")?.into_iter().chain(self.files("pack")?).chain(self.files("rev")?) {
+            if !indexes.contains(&file.with_extension("idx")) {
+                let doing = Error::doing(Kind::Local, format!("cannot remove {}", file.display()));
+                std::fs::remove_file(&file).map_err(doing)?;
+            }
+        }
+        Ok(())
+    }
+
     fn files(&self, extension: &str) -> Result<Vec<PathBuf>> {
         let dir = self.packs();
         let entries =
@@ -128,7 +142,7 @@ fn place(file: &Path, to: &Path, sync: bool) -> Result<()> {
 
 fn unpack(repo: &Repo, pack: &Path) -> Result<()> {
     let file = File::open(pack).map_err(Error::doing(Kind::Local, format!("cannot open {}", pack.display())))?;
-    process::output_from(&mut repo.git(["unpack-objects", "-q"]), file).map(|_| ())
+    process::output_from(&mut repo.git(["unpack-objects", "-q"]), file)
 }
 
 /// Removes what killed processes left.

@@ -332,5 +332,41 @@ fn told(who: &str, channel: &Channel, err: &gix::Error) -> Error {
     tracing::debug!(who, ?err, "a mirror failed");
     let cause = err.probable_cause().to_string();
     let message = channel.said().unwrap_or(cause);
-    Error::new(Kind::Protocol, SafeText::new(message.lines().next().unwrap_or_default()).to_string())
+    let message = SafeText::new(message.lines().next().unwrap_or_default()).to_string();
+    Error::new(if says_not_here(&message) { Kind::NotFound } else { Kind::Protocol }, message)
+}
+
+/// Returns whether a server says that the repository is not there, or not for us: git, its daemon, web servers and ssh
+/// say it in words only.
+fn says_not_here(message: &str) -> bool {
+    const NOT_HERE: [&str; 10] = [
+        "no such repository",
+        "not found",
+        "not exported",
+        "does not appear to be a git repository",
+        "not a git repository",
+        "does not exist",
+        "access denied",
+        "error: 403",
+        "Authentication failed",
+        "could not read Username",
+    ];
+    NOT_HERE.iter().any(|text| message.contains(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_servers_say_of_what_they_lack() {
+        for text in [
+            "repository 'http://m/x/' not found",
+            "remote error: access denied or repository not exported: /x",
+            "'/x' does not appear to be a git repository",
+        ] {
+            assert!(says_not_here(text), "{text}");
+        }
+        assert!(!says_not_here("upload-pack: not our ref aa") && !says_not_here("unable to connect to m"));
+    }
 }

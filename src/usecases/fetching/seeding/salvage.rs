@@ -123,7 +123,7 @@ impl Salvage {
         }
         for index in self.quarantine.indexes()? {
             if self.indexed.insert(index.clone()) {
-                self.links.add(&index).map_err(Error::doing(Kind::Proof, "what is kept cannot be read"))?;
+                self.links.add(&index).map_err(Error::doing(Kind::Unproved, "what is kept cannot be read"))?;
             }
         }
         Ok(())
@@ -233,6 +233,6 @@ impl Seeder<'_> {
             got?;
             last = wants.into_iter().collect();
         }
-        Err(Error::new(Kind::Proof, "it does not give what is missing"))
+        Err(Error::new(Kind::Protocol, "it does not give what is missing"))
     }
 }

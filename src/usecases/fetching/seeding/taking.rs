@@ -55,6 +55,7 @@ impl Seeder<'_> {
                 follow.into_iter().partition(|id| theirs.refs.iter().any(|r| r.oid == *id));
             tags_left = missing;
             if !theirs.is_empty() {
+                let before = quarantine.indexes()?;
                 let got = self.fetching(watch, &quarantine, &mut Vec::new(), |indexing| {
                     session.fetch(&theirs, &request.wants, &inside, indexing)
                 });
@@ -62,8 +63,10 @@ impl Seeder<'_> {
                 match got.and_then(|n| self.repo.prove(&theirs, &request.wants, Some(quarantine.path())).map(|()| n)) {
                     Ok(n) => total += n,
                     Err(err) => {
+                        // What was proved stands: canonical gives the tags.
                         tracing::debug!(%err, "a mirror does not give its tags");
-                        return Err(err.into());
+                        quarantine.keep_only(&before)?;
+                        tags_left.extend(theirs);
                     }
                 }
             }
