@@ -11,4 +11,4 @@ pub mod refs;
 pub use advert::Advert;
 pub use fetch::{AckFilter, FetchRequest};
 pub use pkt::Pkt;
-pub use refs::{RefList, RemoteRef};
+pub use refs::{RefLine, RefList, RemoteRef};

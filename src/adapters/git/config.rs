@@ -24,7 +24,8 @@ const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
 /// The keys of this program that hold a number.
-const NUMBERS: [&str; 5] = [
+const NUMBERS: [&str; 6] = [
+    "mirror.patience",
     "mirror.connectTimeout",
     "mirror.responseTimeout",
     "mirror.idleTimeout",

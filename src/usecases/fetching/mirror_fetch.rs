@@ -260,11 +260,7 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     if sources.is_empty() {
         sources = vec!["refs/heads/*", "refs/tags/*"];
     }
-    let seeder = Seeder {
-        repo: &repo,
-        remote: Remote { name: remote, url: &url, config, family: Family::Any, report },
-        early: Default::default(),
-    };
+    let seeder = Seeder::alone(&repo, Remote { name: remote, url: &url, config, family: Family::Any, report });
     let haves: Vec<ObjectId> = repo.recent_tips(256)?;
     let (who, space, refs) = seeder.fill(&sources, &haves)?;
     let place = format!("refs/mirror/{}/", space.name());

@@ -2,7 +2,7 @@
 //!
 //! Source: gitremote-helpers(7), and `stateless_connect` in git's `remote-curl.c`.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::{Channel, End, Role, Service, Stderr, start};
@@ -12,6 +12,9 @@ use crate::adapters::os;
 use crate::adapters::process;
 use crate::decide::urlmatch;
 use crate::values::{Error, GitUrl, Kind, Result, SafeText};
+
+/// Most bytes of a line in which the helper answers a command.
+const MOST_LINE: u64 = 1 << 20;
 
 /// A running `git remote-https`.
 pub struct HttpHelper {
@@ -31,11 +34,15 @@ impl HttpHelper {
     pub fn start(remote: &str, url: &GitUrl, role: Role, config: &Config) -> Result<Self> {
         let mut command = program(&format!("remote-{}", url.scheme));
         command.args([remote, url.raw()]);
-        if let Role::Mirror { learned, prompt } = role {
-            command.env("GIT_CONFIG_PARAMETERS", mirror_parameters(url, config, learned, prompt));
-            if !prompt {
-                command.env("LC_ALL", "C"); // for `plainly`
+        match role {
+            Role::Mirror { learned, prompt } => {
+                command.env("GIT_CONFIG_PARAMETERS", mirror_parameters(url, config, learned, prompt));
+                if !prompt {
+                    command.env("LC_ALL", "C"); // for `plainly`
+                }
             }
+            Role::Beside => drop(command.env("GIT_CONFIG_PARAMETERS", parameters(beside(url)))),
+            Role::Canonical => {}
         }
         let mut child = start(&mut command, role)?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
@@ -60,7 +67,7 @@ impl HttpHelper {
     /// [`Kind::Channel`] where the helper has gone; [`Kind::Told`] where its stderr is ours.
     pub fn line(&mut self) -> Result<String> {
         let mut line = Vec::new();
-        match self.stdout.read_until(b'\n', &mut line) {
+        match (&mut self.stdout).take(MOST_LINE).read_until(b'\n', &mut line) {
             Ok(_) if line.pop() == Some(b'\n') => Ok(String::from_utf8_lossy(&line).into_owned()),
             _ => Err(self.gone()),
         }
@@ -129,9 +136,6 @@ fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool)
     let or = |variable: &'static str, default: &str| meant(variable).last().copied().unwrap_or(default).to_owned();
     let mut settings = vec![
         ("protocol.version".to_owned(), "2".to_owned()),
-        // Should this process be killed, the child must not wait for a silent server for ever.
-        (own("lowspeedlimit"), "1".into()),
-        (own("lowspeedtime"), "60".into()),
         // Twice: git compares no URLs where it cannot read the mirror's.
         ("http.extraheader".into(), String::new()),
         (own("extraheader"), String::new()),
@@ -139,6 +143,7 @@ fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool)
         (own("savecookies"), or("savecookies", "false")),
         (own("delegation"), or("delegation", "none")),
     ];
+    settings.extend(no_longer_than_a_minute(url));
     settings.extend(headers.iter().map(|header| (own("extraheader"), (*header).to_owned())));
     // Seen with git 2.47: after a redirect, git sends the headers, the user and the password to the other host.
     let proactive = config.all("http.proactiveauth").chain(meant("proactiveauth")).any(|value| value != "none");
@@ -149,6 +154,24 @@ fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool)
     if !prompt {
         settings.push(("credential.interactive".into(), "false".into()));
     }
+    parameters(settings)
+}
+
+/// Should this process be killed, a child must not wait for a silent server for ever.
+fn no_longer_than_a_minute(url: &GitUrl) -> [(String, String); 2] {
+    let own = |variable: &str| format!("http.{}.{variable}", url.raw());
+    [(own("lowspeedlimit"), "1".into()), (own("lowspeedtime"), "60".into())]
+}
+
+/// Returns the settings of a connection to canonical beside git's own.
+fn beside(url: &GitUrl) -> Vec<(String, String)> {
+    let mut settings = vec![("credential.interactive".to_owned(), "false".to_owned())];
+    settings.extend(no_longer_than_a_minute(url));
+    settings
+}
+
+/// Returns what is in `GIT_CONFIG_PARAMETERS`, with these settings behind it.
+fn parameters(settings: Vec<(String, String)>) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
     let mut out = std::env::var("GIT_CONFIG_PARAMETERS").unwrap_or_default();
     for (key, value) in settings {
