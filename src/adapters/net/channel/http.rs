@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::{Channel, End, Role, Service, Stderr, start};
-use crate::adapters::git::config::Config;
+use crate::adapters::git::config::{self, Config};
 use crate::adapters::net::pktio::Stateless;
 use crate::adapters::os;
 use crate::adapters::process;
@@ -15,6 +15,10 @@ use crate::values::{Error, GitUrl, Kind, Result, SafeText};
 
 /// Most bytes of a line in which the helper answers a command.
 const MOST_LINE: u64 = 1 << 20;
+
+/// Most memory of a mirror's helper, in bytes: it keeps an advertisement and a page of an error, unpacked, until it has all of
+/// it. Seen with git 2.47: 5 MiB.
+const MOST_MEMORY: u64 = 128 << 20;
 
 /// A running `git remote-https`.
 pub struct HttpHelper {
@@ -45,6 +49,9 @@ impl HttpHelper {
             Role::Canonical => {}
         }
         let mut child = start(&mut command, role)?;
+        if matches!(role, Role::Mirror { .. }) {
+            os::limit_memory(child.id(), MOST_MEMORY.saturating_add(post_buffer(url, config)));
+        }
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::new(Kind::Local, "a child was started without pipes"));
         };
@@ -178,6 +185,12 @@ fn parameters(settings: Vec<(String, String)>) -> String {
         out.push_str(&format!(" {}={}", quoted(&key), quoted(&value)));
     }
     out.trim_start().to_owned()
+}
+
+/// Returns how many bytes the helper sets aside for requests: the largest that is configured.
+fn post_buffer(url: &GitUrl, config: &Config) -> u64 {
+    let own = urlmatch::meant(config.subsections("http", "postbuffer"), url);
+    own.into_iter().chain(config.get("http.postbuffer")).filter_map(config::number_of).max().unwrap_or(0)
 }
 
 /// Says what git's words mean for a mirror.
