@@ -86,7 +86,10 @@ impl Chooser<'_> {
                     ));
                     copies.push((space, Box::new(move |copy| taken(copy, lacked))));
                 }
-                Outcome::HadNothing => copies.push((space, Box::new(move |copy| taken(copy, 1.0)))),
+                Outcome::HadNothing => {
+                    changes.push((url, Box::new(move |host| host.succeed(now)))); // it has answered
+                    copies.push((space, Box::new(move |copy| taken(copy, 1.0))));
+                }
                 Outcome::Failed(..) if !online => {}
                 Outcome::Failed(Failure::NotFound, why) => {
                     copies.push((space, Box::new(move |copy| copy.backoff.fail(Failure::NotFound, &why, now))));
