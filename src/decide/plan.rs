@@ -116,7 +116,7 @@ pub fn tags_to_follow(
         .collect()
 }
 
-/// Returns what canonical's tags name and came in just now: were it not reachable from what git asked for, git would
+/// Returns what canonical's tags name and came in just now: where it is not reachable from what git asked for, git would
 /// create tags that it would not have created otherwise.
 pub fn tag_targets(canonical: &RefList, came_in: impl Fn(&ObjectId) -> bool) -> Vec<ObjectId> {
     let tags = canonical.refs.iter().filter(|r| r.name.starts_with("refs/tags/"));

@@ -305,6 +305,8 @@ impl Session {
 /// Chooses what to offer to the mirror; the rounds themselves are gix's.
 struct Negotiation<'a> {
     wants: &'a [ObjectId],
+    /// What is offered at once: a server that knows enough to send a pack hears no more, and may send what is here.
+    tips: Vec<ObjectId>,
     negotiator: Box<dyn gix::negotiate::Negotiator>,
     graph: gix::negotiate::Graph<'a, 'static>,
 }
@@ -313,12 +315,13 @@ impl<'a> Negotiation<'a> {
     fn new(wants: &'a [ObjectId], haves: &[ObjectId], odb: &'a Odb) -> Result<Self> {
         let mut graph = gix::negotiate::Graph::new(&odb.0, None);
         let mut negotiator = gix::negotiate::Algorithm::Consecutive.into_negotiator();
-        for have in haves.iter().filter(|id| odb.is_commit(id)) {
+        let tips: Vec<ObjectId> = haves.iter().filter(|id| odb.is_commit(id)).copied().collect();
+        for have in &tips {
             negotiator
                 .add_tip(*have, &mut graph)
                 .map_err(Error::doing(Kind::Local, "cannot read the history that is here"))?;
         }
-        Ok(Negotiation { wants, negotiator, graph })
+        Ok(Negotiation { wants, tips, negotiator, graph })
     }
 }
 
@@ -338,6 +341,7 @@ impl gix::protocol::fetch::Negotiate for Negotiation<'_> {
         arguments: &mut gix::protocol::fetch::Arguments,
         previous_response: Option<&gix::protocol::fetch::Response>,
     ) -> gix::Result<(negotiate::Round, bool)> {
+        self.tips.drain(..).for_each(|tip| arguments.have(tip));
         negotiate::one_round(&mut *self.negotiator, &mut self.graph, state, arguments, previous_response)
     }
 }

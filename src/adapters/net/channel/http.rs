@@ -2,6 +2,7 @@
 //!
 //! Source: gitremote-helpers(7), and `stateless_connect` in git's `remote-curl.c`.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -135,7 +136,7 @@ impl HttpHelper {
 ///
 /// Of the settings of `http.*` that may hold or give away a secret, only those count that name the mirror's URL. What is
 /// per host by itself is left to git: credential helpers, cookies, `~/.netrc`.
-fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool) -> String {
+fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool) -> OsString {
     let own = |variable: &str| format!("http.{}.{variable}", url.raw());
     let meant = |variable: &'static str| urlmatch::meant(config.subsections("http", variable), url);
     let headers = meant("extraheader");
@@ -178,13 +179,15 @@ fn beside(url: &GitUrl) -> Vec<(String, String)> {
 }
 
 /// Returns what is in `GIT_CONFIG_PARAMETERS`, with these settings behind it.
-fn parameters(settings: Vec<(String, String)>) -> String {
+fn parameters(settings: Vec<(String, String)>) -> OsString {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
-    let mut out = std::env::var("GIT_CONFIG_PARAMETERS").unwrap_or_default();
+    // What the user said stays, be it UTF-8 or not.
+    let mut out = std::env::var_os("GIT_CONFIG_PARAMETERS").unwrap_or_default();
     for (key, value) in settings {
-        out.push_str(&format!(" {}={}", quoted(&key), quoted(&value)));
+        let space = if out.is_empty() { "" } else { " " };
+        out.push(format!("{space}{}={}", quoted(&key), quoted(&value)));
     }
-    out.trim_start().to_owned()
+    out
 }
 
 /// Returns how many bytes the helper sets aside for requests: the largest that is configured.
@@ -219,7 +222,7 @@ mod tests {
 
     fn parameters(url: &str, config: &str) -> String {
         let config = Config::parse(config.as_bytes());
-        mirror_parameters(&GitUrl::parse(url).expect("a URL"), &config, false, false)
+        mirror_parameters(&GitUrl::parse(url).expect("a URL"), &config, false, false).into_string().expect("UTF-8")
     }
 
     #[test]
@@ -244,7 +247,11 @@ mod tests {
         assert!(!follows("https://m/a", "http.proactiveauth\nbasic\0"));
         assert!(!follows("https://m/a", "http.proactiveauth\nnone\0http.https://m/.proactiveauth\nauto\0"));
         let learned = GitUrl::parse("https://m/a").expect("a URL");
-        assert!(mirror_parameters(&learned, &Config::default(), true, false).contains("followredirects'='false'"));
+        assert!(
+            mirror_parameters(&learned, &Config::default(), true, false)
+                .to_string_lossy()
+                .contains("followredirects'='false'")
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Source: `fill_ssh_args`, `determine_ssh_variant`, `push_ssh_options` in git's `connect.c` (2.47), and
 //! git-config(1), `core.sshCommand` and `ssh.variant`.
 
+use std::ffi::{OsStr, OsString};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,19 +23,20 @@ enum Variant {
 
 /// Returns the command that runs the service on the other side.
 pub fn command(url: &GitUrl, opening: &Opening) -> Result<Command> {
-    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let by_shell = env("GIT_SSH_COMMAND").or_else(|| opening.config.get("core.sshcommand").map(Into::into));
     let (program, shell) = match by_shell {
         Some(line) => (line, true),
-        None => (env("GIT_SSH").unwrap_or_else(|| "ssh".into()), false),
+        None => (env("GIT_SSH").unwrap_or_else(|| OsString::from("ssh")), false),
     };
     let start = |args: &[String]| if shell { process::shell(&program, args) } else { with_args(&program, args) };
     let host = match &url.userinfo {
         Some(user) => format!("{user}@{}", url.host),
         None => url.host.clone(),
     };
-    let configured = env("GIT_SSH_VARIANT").or_else(|| opening.config.get("ssh.variant").map(Into::into));
-    let variant = match named(configured.as_deref()).or_else(|| guessed(&program, shell)) {
+    let configured = env("GIT_SSH_VARIANT").map(|variant| variant.to_string_lossy().into_owned());
+    let configured = configured.as_deref().or_else(|| opening.config.get("ssh.variant"));
+    let variant = match named(configured).or_else(|| guessed(&program.to_string_lossy(), shell)) {
         Some(variant) => variant,
         None => {
             let mut args = vec!["-G".to_owned()];
@@ -58,7 +60,7 @@ pub fn command(url: &GitUrl, opening: &Opening) -> Result<Command> {
     Ok(command)
 }
 
-fn with_args(program: &str, args: &[String]) -> Command {
+fn with_args(program: &OsStr, args: &[String]) -> Command {
     let mut command = Command::new(program);
     command.args(args);
     command

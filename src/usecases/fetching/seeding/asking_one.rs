@@ -161,6 +161,6 @@ impl Seeder<'_> {
             other => other?,
         };
         let came = gift::Came { quarantine, request, objects, proved: false };
-        self.take_over(session, watch, space, wanted, &theirs, manner, came)
+        self.take_over(session, watch, space, wanted, &theirs, came)
     }
 }

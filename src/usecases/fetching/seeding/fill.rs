@@ -9,7 +9,7 @@ use crate::adapters::git::odb::Odb;
 use crate::adapters::git::refspec;
 use crate::adapters::git::run;
 use crate::adapters::kept::state;
-use crate::adapters::seed::quarantine::{self};
+use crate::adapters::seed::{keep, quarantine};
 use crate::decide::cost::Work;
 use crate::decide::patience::{Came, Whom};
 use crate::decide::plan::Manner;
@@ -38,7 +38,8 @@ impl Seeder<'_> {
                 Error::new(Kind::Config, text).hint(format!("`git mirror list {}` shows them", self.remote.name))
             );
         }
-        quarantine::sweep(self.repo);
+        quarantine::sweep(&self.repo.objects);
+        keep::sweep(&self.repo.objects);
         let mut observed = Vec::new();
         for place in &choice.order {
             if let Some(over) = self.clock.over(Whom::Mirror) {
@@ -95,7 +96,7 @@ impl Seeder<'_> {
         if wants.is_empty() {
             return Ok((0, None));
         }
-        let wanted = Wanted { wants: &wants, haves, include_tag: false, canonical: &theirs };
+        let wanted = Wanted { wants: &wants, haves, include_tag: false, clone: false, canonical: &theirs };
         match self.why(&watch, self.ask_on(&mut session, &watch, space, &wanted, Manner::Usual, &mut None)) {
             Ok(gift) => {
                 state::note(self.repo, space, "ok", gift.bytes);

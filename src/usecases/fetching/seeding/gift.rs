@@ -1,5 +1,6 @@
 //! What comes of asking a mirror: a gift, or why it was refused.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gix::ObjectId;
@@ -12,6 +13,8 @@ use crate::values::Error;
 pub(super) struct Gift {
     pub tips: Vec<ObjectId>,
     pub tags_left: Vec<ObjectId>,
+    /// What of it may have to go once canonical has answered.
+    pub unsure: Vec<Part>,
     pub bytes: u64,
     /// How long asking took, but for the bytes.
     pub ask: Duration,
@@ -19,6 +22,16 @@ pub(super) struct Gift {
     pub moved: (u64, Duration),
     /// Who gave how much of it before, and broke off.
     pub before: Vec<(String, u64)>,
+}
+
+/// A pack of what a mirror has on its own account.
+#[derive(Debug)]
+pub struct Part {
+    /// Its index, where it is now.
+    pub index: PathBuf,
+    /// The commit that a tag of canonical names, and with which the pack has to go if git does not get that. Without one,
+    /// it goes with any other.
+    pub target: Option<ObjectId>,
 }
 
 /// What is in a quarantine.

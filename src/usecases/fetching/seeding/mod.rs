@@ -8,10 +8,12 @@ mod asking_one;
 mod connecting;
 mod fill;
 mod gift;
+mod offering;
 mod salvage;
 mod taking;
 
 pub use connecting::Early;
+pub use gift::Part;
 
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
@@ -19,13 +21,15 @@ use std::panic::AssertUnwindSafe;
 
 use gix::ObjectId;
 
+use self::offering::Offers;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
 use crate::adapters::kept::hosts::Hosts;
 use crate::adapters::kept::state;
 use crate::adapters::net::watch::Clock;
-use crate::adapters::seed::quarantine::{self};
+use crate::adapters::seed::keep::Keep;
+use crate::adapters::seed::quarantine;
 use crate::decide::cost::Work;
 use crate::decide::patience::{Came, Patience, Whom};
 use crate::usecases::fetching::choosing::Chooser;
@@ -34,11 +38,6 @@ use crate::usecases::fetching::observing::{Observed, Outcome};
 use crate::usecases::fetching::remote::Remote;
 use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
 use crate::wire::RefList;
-
-/// Commits that are added to git's own `have` lines, beyond one for each of its `want` lines.
-const MORE_HAVES: usize = 256;
-/// Tips that canonical did not name, of whose ancestors some are added.
-const MOST_UNNAMED: usize = 8;
 
 /// What a mirror is measured by where there is no canonical server, in bytes a second: one that is slow is better than none.
 const ALONE: f64 = 20e3;
@@ -54,6 +53,8 @@ pub struct Wanted<'a> {
     pub haves: &'a [ObjectId],
     /// Whether annotated tags shall come with what they point to.
     pub include_tag: bool,
+    /// Whether nothing is here yet.
+    pub clone: bool,
     /// Canonical's refs.
     pub canonical: &'a RefList,
 }
@@ -69,12 +70,18 @@ pub struct Seeded {
     pub here: HashSet<ObjectId>,
     /// Annotated tags that canonical must still send.
     pub tags: Vec<ObjectId>,
+    /// The tips that mirrors have and git did not want, proved.
+    pub own: Vec<ObjectId>,
+    /// What of it may have to go once canonical has answered.
+    pub unsure: Vec<Part>,
     /// Who gave how many bytes.
     pub from: Vec<(String, u64)>,
     /// What was seen of the mirrors.
     pub observed: Vec<Observed>,
     /// Bytes that canonical gave to complete what a mirror broke off.
     pub from_canonical: u64,
+    /// Whether there was something below `refs/mirror/` before: only these refs keep what they name.
+    pub resumed: bool,
 }
 
 impl Seeded {
@@ -82,6 +89,7 @@ impl Seeded {
         let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
         left.retain(|id| !proved.contains(id));
         tips.extend(gift.tips);
+        self.unsure.extend(gift.unsure);
         self.tags.extend(gift.tags_left);
         self.from.extend(gift.before);
     }
@@ -91,6 +99,8 @@ impl Seeded {
 pub struct Seeder<'a> {
     repo: &'a Repo,
     remote: Remote<'a>,
+    /// For whom what is moved in is kept.
+    keep: &'a Keep,
     /// A connection that has been begun.
     early: Cell<Option<Early>>,
     /// What all mirrors together may cost.
@@ -99,17 +109,17 @@ pub struct Seeder<'a> {
 
 impl<'a> Seeder<'a> {
     /// Returns one for one fetch.
-    pub fn new(repo: &'a Repo, remote: Remote<'a>, early: Option<Early>) -> Self {
+    pub fn new(repo: &'a Repo, remote: Remote<'a>, keep: &'a Keep, early: Option<Early>) -> Self {
         let canonical = Hosts::load().get(remote.url).at(state::now()).rate;
         let must_pay = remote.config.bool("mirror.mustpay").unwrap_or(true);
         let clock = Patience::new(connecting::patience(remote.config), canonical.map(|rate| rate.value), must_pay);
-        Seeder { repo, remote, early: early.into(), clock: Clock::new(clock) }
+        Seeder { repo, remote, keep, early: early.into(), clock: Clock::new(clock) }
     }
 
     /// Returns one that [fills](Self::fill): no canonical server serves in the place of a mirror that is left.
-    pub fn alone(repo: &'a Repo, remote: Remote<'a>) -> Self {
+    pub fn alone(repo: &'a Repo, remote: Remote<'a>, keep: &'a Keep) -> Self {
         let clock = Patience::new(connecting::patience(remote.config), Some(ALONE), true);
-        Seeder { repo, remote, early: None.into(), clock: Clock::new(clock) }
+        Seeder { repo, remote, keep, early: None.into(), clock: Clock::new(clock) }
     }
 }
 
@@ -145,10 +155,12 @@ impl Seeder<'_> {
         if mirrors.is_empty() {
             return Ok(seeded);
         }
-        quarantine::sweep(self.repo);
+        quarantine::sweep(&self.repo.objects);
+        seeded.resumed = self.repo.has_mirror_refs();
         let mut left = self.not_here_yet(wanted.wants)?;
         let missing: HashSet<ObjectId> = left.iter().copied().collect();
         let mut tips: Vec<ObjectId> = wanted.wants.iter().filter(|id| !missing.contains(*id)).copied().collect();
+        let offers = Offers::new(self.repo, wanted.haves)?;
         let mut tried = HashSet::new();
         let mut saved = None; // of a transfer that broke off
         let mut mirrors = VecDeque::from(mirrors);
@@ -172,7 +184,8 @@ impl Seeder<'_> {
             let who = mirror.url.shown_host();
             self.remote.report.event(Event::Asking { mirror: who.clone() });
             run::note(&format!("asking {}", space.name()));
-            let still = Wanted { wants: &left, ..*wanted };
+            let offers = offers.extended(self.repo, &tips)?;
+            let still = Wanted { wants: &left, haves: &offers, ..*wanted };
             // What a mirror sends may find a fault in a library; that must not end the fetch.
             let asked = AssertUnwindSafe(|| self.ask(&mirror, &space, &still, &mut saved));
             let gift = std::panic::catch_unwind(asked).unwrap_or_else(|_| {
@@ -201,7 +214,8 @@ impl Seeder<'_> {
             }
         }
         if let Some(saved) = saved.filter(|_| !left.is_empty()) {
-            let still = Wanted { wants: &left, ..*wanted };
+            let offers = offers.extended(self.repo, &tips)?;
+            let still = Wanted { wants: &left, haves: &offers, ..*wanted };
             let asked = AssertUnwindSafe(|| self.complete_by_canonical(&still, saved));
             if let Some(gift) = std::panic::catch_unwind(asked).unwrap_or_default() {
                 seeded.from_canonical = gift.bytes;
@@ -213,9 +227,11 @@ impl Seeder<'_> {
         // An id that canonical did not name must be asked of it, wherever it came from: it may not be one of its own.
         let named: HashSet<&ObjectId> = wanted.canonical.refs.iter().map(|r| &r.oid).collect();
         let vouched = wanted.wants.iter().all(|id| named.contains(id));
+        let asked: HashSet<&ObjectId> = wanted.wants.iter().collect();
+        seeded.own = tips.iter().filter(|id| !asked.contains(id)).copied().collect();
         seeded.complete = left.is_empty() && seeded.tags.is_empty() && vouched;
         if !seeded.complete {
-            seeded.haves = self.haves(&odb, &tips, &named, wanted.wants.len());
+            seeded.haves = offers.to_canonical(self.repo, &odb, &tips, &named, wanted.wants.len());
             let left: HashSet<ObjectId> = left.into_iter().collect();
             let here = wanted.wants.iter().filter(|id| named.contains(*id) && !left.contains(*id));
             seeded.here = here.copied().collect();
@@ -247,32 +263,19 @@ impl Seeder<'_> {
     }
 
     /// Returns those of `wants` that are not here and proved. What an earlier fetch brought in before it was killed is
-    /// found here, and not fetched again.
+    /// found here, kept from now on, and not fetched again.
     fn not_here_yet(&self, wants: &[ObjectId]) -> Result<Vec<ObjectId>> {
         let odb = Odb::open(self.repo)?;
         let (here, mut left): (Vec<_>, Vec<_>) = wants.iter().partition(|id| odb.has(id));
-        if !here.is_empty() && self.repo.prove(&here, &[], None).is_err() {
-            left.extend(here);
+        if !here.is_empty() {
+            self.keep.guard(self.repo, false);
+            let kept = || quarantine::keep_unreached(self.repo, self.keep, &here);
+            if let Err(err) = self.repo.prove(&here, &[], None).and_then(|()| kept()) {
+                tracing::debug!(%err, "what is here cannot be used");
+                left.extend(here);
+            }
         }
         Ok(left)
-    }
-
-    /// Returns commits for canonical's `have` lines: the proved tips, the latest first, and some ancestors of those that
-    /// canonical did not name, as it may not know the tip of a mirror that has diverged. In all at most one for each of
-    /// git's `want` lines and [`MORE_HAVES`]: what git asks for in one request, canonical can be told in it.
-    fn haves(&self, odb: &Odb, tips: &[ObjectId], named: &HashSet<&ObjectId>, wants: usize) -> Vec<ObjectId> {
-        // Commits only: git looks an acknowledged id up as a commit, and dies of a tag.
-        let dated = |tip: &ObjectId| odb.commit_time(&odb.peel(tip)).map(|time| (time, odb.peel(tip)));
-        let latest_first = |tips: &mut dyn Iterator<Item = &ObjectId>| {
-            let mut dated: Vec<(i64, ObjectId)> = tips.filter_map(dated).collect();
-            dated.sort_by(|a, b| b.cmp(a));
-            dated.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
-        };
-        let unnamed = latest_first(&mut tips.iter().filter(|id| !named.contains(id)));
-        let older = unnamed.iter().take(MOST_UNNAMED).flat_map(|tip| self.repo.older(tip));
-        let mut seen = HashSet::new();
-        let all = latest_first(&mut tips.iter());
-        older.chain(all).filter(|id| seen.insert(*id)).take(wants + MORE_HAVES).collect()
     }
 
     fn leave(&self, who: String, space: &RefSpace, err: Error) {

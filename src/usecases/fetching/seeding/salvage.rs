@@ -140,9 +140,9 @@ impl Salvage {
         (blobs.into_iter().map(|(id, _)| *id).collect(), others.into_iter().collect())
     }
 
-    /// Returns whether nothing leads out of what is here: then it is proved.
-    fn is_closed(&self) -> bool {
-        self.links.open().next().is_none() && self.request.wants.iter().all(|id| self.links.holds(id))
+    /// Returns whether what is here is what was asked for, whole, and nothing else: then it is proved.
+    fn is_whole(&self) -> bool {
+        self.links.are_whole(&self.request.wants)
     }
 
     /// Follows the links of packs that are new in the quarantine.
@@ -200,13 +200,15 @@ impl Seeder<'_> {
         }
         let who = self.remote.url.shown_host();
         self.remote.report.event(Event::Detail(format!("mirror: asking {who} for what mirrors broke off")));
+        self.remote.report.event(Event::Source(format!("canonical {who}")));
         let gift = self.ask_canonical(wanted, salvage);
         self.clock.settle(if gift.is_ok() { Came::Proved } else { Came::Refused });
         self.remote.report.event(Event::ProgressEnd);
         gift.inspect_err(|err| tracing::debug!(%err, "canonical does not complete what is kept")).ok()
     }
 
-    fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
+    /// Opens a connection to canonical beside git's own.
+    fn open_canonical(&self) -> Result<(Session, Watch)> {
         let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
         let began = Instant::now();
         let limits = limits(self.remote.config);
@@ -216,6 +218,22 @@ impl Seeder<'_> {
         let watch = Watch::over(&mut channel, limits, began, Some((self.clock.clone(), Whom::Completion)));
         let mut session = explained(&watch, Session::open(channel, &self.remote.url.shown_host()))?;
         explained(&watch, session.adopt(self.repo.hash, &[]))?;
+        Ok((session, watch))
+    }
+
+    /// Fetches `tags` from canonical into a quarantine, on a connection of its own: all that `haves` reach is there.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub(super) fn fetch_tags(&self, quarantine: &Quarantine, tags: &[ObjectId], haves: &[ObjectId]) -> Result<u64> {
+        let (mut session, watch) = self.open_canonical()?;
+        let inside = Odb::at(quarantine.path(), self.repo.hash)?;
+        self.fetching(&watch, quarantine, &mut Vec::new(), |indexing| session.fetch(tags, haves, &inside, indexing))
+    }
+
+    fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
+        let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
+        let (mut session, watch) = self.open_canonical()?;
         match self.complete(&mut session, &watch, wanted, wanted.canonical, salvage, &mut None) {
             Ok(gift) => Ok(gift),
             Err(Refusal::Final(err)) => Err(err),
@@ -238,7 +256,7 @@ impl Seeder<'_> {
             Ok(proved) => {
                 let Salvage { quarantine, request, space, here, from, .. } = salvage;
                 let came = gift::Came { quarantine, request, objects: here, proved };
-                let gift = self.take_over(session, watch, &space, wanted, theirs, Manner::Usual, came)?;
+                let gift = self.take_over(session, watch, &space, wanted, theirs, came)?;
                 Ok(Gift { before: from, ..gift })
             }
             // Where somebody was only too slow, or the connection broke, somebody else may give the rest.
@@ -255,7 +273,7 @@ impl Seeder<'_> {
         }
     }
 
-    /// Fetches until nothing is missing; returns whether all in the quarantine is closed, which is a proof.
+    /// Fetches until nothing is missing; returns whether the quarantine is whole by itself, which is a proof.
     fn fetch_missing(
         &self,
         session: &mut Session,
@@ -277,7 +295,7 @@ impl Seeder<'_> {
             let exactly = filter && !others.is_empty();
             let wants = if exactly { others } else { [others, blobs].concat() };
             if wants.is_empty() {
-                return Ok(salvage.is_closed());
+                return Ok(salvage.is_whole());
             }
             if little || wants.len() > MOST_BY_ID {
                 return Err(Error::new(Kind::Nothing, "too much is missing"));

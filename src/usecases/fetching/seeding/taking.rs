@@ -7,19 +7,22 @@ use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 
-use super::gift::{Came, Gift, Refusal};
+use super::gift::{Came, Gift, Part, Refusal};
 use super::{Seeder, Wanted};
+use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
-use crate::adapters::seed::{Indexing, Numbers, Partial, Session, strict_option};
-use crate::decide::plan::{self, Manner};
+use crate::adapters::seed::{Contents, Indexing, Numbers, Partial, Session, strict_option};
+use crate::decide::plan;
 use crate::values::{Event, RefSpace, Result};
 use crate::wire::RefList;
 
+/// Most packs that one mirror's own history is moved in by.
+const MOST_PARTS: usize = 32;
+
 impl Seeder<'_> {
     /// Proves what is in a quarantine, and moves it into the repository, with the tags that follow it.
-    #[expect(clippy::too_many_arguments)]
     pub(super) fn take_over(
         &self,
         session: &mut Session,
@@ -27,85 +30,138 @@ impl Seeder<'_> {
         space: &RefSpace,
         wanted: &Wanted,
         theirs: &RefList,
-        manner: Manner,
         came: Came,
     ) -> std::result::Result<Gift, Refusal> {
         let Came { quarantine, mut request, objects, proved } = came;
         let odb = Odb::open(self.repo)?;
         let moved = watch.moved();
         let inside = Odb::at(quarantine.path(), self.repo.hash)?;
-        let came_in = |id: &ObjectId| inside.has(id) && !odb.has(id);
-        request.wants.extend(
-            wanted.wants.iter().filter(|id| !request.wants.contains(id) && inside.has(id)).copied().collect::<Vec<_>>(),
-        );
+        let judged = quarantine.indexes()?;
+        let contents = Contents::of(&judged, self.repo.hash)?;
+        let came_in = |id: &ObjectId| contents.holds(id) && !odb.has(id);
+        // Of those that are only in the repository nobody knows whether they are whole: a killed git may have left them.
+        let more = wanted.wants.iter().filter(|id| !request.wants.contains(id) && contents.holds(id));
+        let more: Vec<ObjectId> = more.copied().collect();
         watch.pause(true);
         self.remote.report.event(Event::Proving);
-        if !proved {
-            quarantine.prove(self.repo, &request.wants, wanted.haves)?;
+        if !proved || !more.is_empty() {
+            let tips = [request.wants.as_slice(), &more].concat();
+            quarantine.prove(self.repo, &tips, wanted.haves, &odb, &[])?;
         }
-        if manner != Manner::Exact && self.brings_stray_tags(wanted, &request, &inside, &quarantine, came_in)? {
-            return Err(Refusal::Again(Manner::Exact));
-        }
+        request.wants.extend(more);
 
+        let (asked, own): (Vec<ObjectId>, Vec<ObjectId>) =
+            request.wants.iter().partition(|id| wanted.wants.contains(id));
+        let targets = if own.is_empty() { Vec::new() } else { plan::tag_targets(wanted.canonical, came_in) };
+        let unsure = match targets.as_slice() {
+            [] => Vec::new(),
+            targets => self.repo.unreached(targets, &asked, Some(quarantine.path()))?,
+        };
         let mut total = objects;
-        let mut tags_left = Vec::new();
+        let (mut tags, mut tags_left) = (Vec::new(), Vec::new());
         if wanted.include_tag {
             let follow = plan::tags_to_follow(wanted.canonical, came_in, |id| inside.has(id));
-            let (theirs, missing): (Vec<_>, Vec<_>) =
+            let (shown, missing): (Vec<_>, Vec<_>) =
                 follow.into_iter().partition(|id| theirs.refs.iter().any(|r| r.oid == *id));
-            tags_left = missing;
-            if !theirs.is_empty() {
-                let before = quarantine.indexes()?;
-                let got = self.fetching(watch, &quarantine, &mut Vec::new(), |indexing| {
-                    session.fetch(&theirs, &request.wants, &inside, indexing)
-                });
-                watch.pause(true);
-                match got.and_then(|n| self.repo.prove(&theirs, &request.wants, Some(quarantine.path())).map(|()| n)) {
-                    Ok(n) => total += n,
-                    Err(err) => {
-                        // What was proved stands: canonical gives the tags.
-                        tracing::debug!(%err, "a mirror does not give its tags");
-                        quarantine.keep_only(&before)?;
-                        tags_left.extend(theirs);
-                    }
+            let (later, left): (Vec<_>, Vec<_>) = missing.into_iter().partition(|tag| is_of(wanted, tag, &unsure));
+            tags_left = left;
+            match self.add(&quarantine, &shown, &request.wants, || {
+                self.fetching(watch, &quarantine, &mut Vec::new(), |indexing| {
+                    session.fetch(&shown, &request.wants, &inside, indexing)
+                })
+            }) {
+                Some(count) => {
+                    total += count;
+                    tags = shown;
                 }
+                None => tags_left.extend(shown), // canonical has them
+            }
+            watch.pause(true);
+            // `git fetch` follows those by itself. `git clone` takes what is there, and canonical's pack is not to bring what
+            // may have to go.
+            if wanted.clone
+                && let Some(count) =
+                    self.add(&quarantine, &later, &unsure, || self.fetch_tags(&quarantine, &later, &unsure))
+            {
+                total += count;
+                tags.extend(later);
             }
         }
 
-        let unpack_below =
-            ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|k| self.remote.config.number(k));
-        let sync =
-            !self.remote.config.get("core.fsync").is_some_and(|v| v.split(',').any(|c| c == "none" || c == "-pack"));
-        quarantine.accept(self.repo, total, unpack_below.unwrap_or(100), sync)?;
+        self.keep.guard(self.repo, false);
+        let sync = is_synced(self.remote.config, total);
+        let unsure = if unsure.is_empty() {
+            quarantine.accept(self.repo, self.keep, sync)?;
+            Vec::new()
+        } else {
+            let (later, at_once): (Vec<_>, Vec<_>) = tags.into_iter().partition(|tag| is_of(wanted, tag, &unsure));
+            let at_once = [asked, at_once].concat();
+            self.accept_apart(&quarantine, sync, at_once, &unsure, &[later, own].concat(), wanted)?
+        };
         let refs = plan::refs_to_write(space, &request);
         if let Err(err) = self.repo.update_refs(refs.iter().map(|(name, oid)| (name.as_str(), oid))) {
             // They only serve a later fetch, should this one be interrupted.
             tracing::debug!(%err, "cannot write refs/mirror");
         }
         let ask = Duration::ZERO; // whoever opened the connection knows
-        Ok(Gift { tips: request.wants, tags_left, bytes: watch.bytes(), ask, moved, before: Vec::new() })
+        Ok(Gift { tips: request.wants, tags_left, unsure, bytes: watch.bytes(), ask, moved, before: Vec::new() })
     }
 
-    /// Returns whether the mirror brought in something that a tag of canonical names and that git's own request does
-    /// not reach: git would create that tag, as it follows tags by what is in the store.
-    fn brings_stray_tags(
+    /// Has `fetch` add tags to a quarantine, and proves them; returns how many objects came. Where that fails, the quarantine
+    /// is as it was.
+    fn add(
         &self,
-        wanted: &Wanted,
-        request: &plan::Request,
-        inside: &Odb,
         quarantine: &Quarantine,
-        came_in: impl Fn(&ObjectId) -> bool,
-    ) -> Result<bool> {
-        let targets = plan::tag_targets(wanted.canonical, came_in);
-        if targets.is_empty() {
-            return Ok(false);
+        tags: &[ObjectId],
+        vouched: &[ObjectId],
+        fetch: impl FnOnce() -> Result<u64>,
+    ) -> Option<u64> {
+        if tags.is_empty() {
+            return Some(0);
         }
-        let ahead = |name: &str| {
-            wanted.canonical.refs.iter().any(|r| r.name == name && wanted.wants.contains(&r.oid) && inside.has(&r.oid))
+        let judged = quarantine.indexes().ok()?;
+        let odb = Odb::open(self.repo).ok()?;
+        let got = fetch().and_then(|n| quarantine.prove(self.repo, tags, vouched, &odb, &judged).map(|()| n));
+        got.inspect_err(|err| {
+            tracing::debug!(%err, "tags that follow do not come");
+            if let Err(err) = quarantine.drop_all_but(&judged) {
+                tracing::debug!(%err, "what is left of them stays in the quarantine");
+            }
+        })
+        .ok()
+    }
+
+    /// Moves what is in a quarantine into the repository in several packs: what `known` reach; then, for each of `targets`,
+    /// which come after their ancestors, what it adds with the tags that name it; then the rest of what `own` reach. A git
+    /// that has listed the packs does not see another one in time, so that what may have to go has to be apart from now on.
+    fn accept_apart(
+        &self,
+        quarantine: &Quarantine,
+        sync: bool,
+        mut known: Vec<ObjectId>,
+        targets: &[ObjectId],
+        own: &[ObjectId],
+        wanted: &Wanted,
+    ) -> Result<Vec<Part>> {
+        let accept = |tips: &[ObjectId], known: &[ObjectId], target: Option<ObjectId>| -> Result<Vec<Part>> {
+            let indexes = quarantine.accept_part(self.repo, self.keep, sync, tips, known)?;
+            Ok(indexes.into_iter().map(|index| Part { index, target }).collect())
         };
-        let stale = request.names.iter().filter(|(name, _)| !ahead(name)).map(|(_, oid)| *oid);
-        let reach: Vec<ObjectId> = wanted.wants.iter().filter(|id| inside.has(id)).copied().chain(stale).collect();
-        Ok(!self.repo.unreached(&targets, &reach, Some(quarantine.path()))?.is_empty())
+        accept(&known, &[], None)?;
+        let mut parts = Vec::new();
+        let (one_by_one, last) = targets.split_at(targets.len().min(MOST_PARTS));
+        for target in one_by_one {
+            let mut tips = vec![*target];
+            tips.extend(own.iter().filter(|id| is_of(wanted, id, &[*target])));
+            parts.extend(accept(&tips, &known, Some(*target))?);
+            known.extend(tips);
+        }
+        if let Some(target) = last.first() {
+            parts.extend(accept(last, &known, Some(*target))?);
+            known.extend(last);
+        }
+        parts.extend(accept(own, &known, None)?);
+        Ok(parts)
     }
 
     /// Has `fetch` fetch something, and tells how far it is; what breaks off goes to `partials`.
@@ -159,5 +215,45 @@ impl Seeder<'_> {
             partials.extend(indexing.partial.take());
             got
         })
+    }
+}
+
+/// Returns whether a pack of `objects` is synced. Where git would have unpacked it, that is as `core.fsync` has it for loose
+/// objects, which by default are not.
+fn is_synced(config: &Config, objects: u64) -> bool {
+    let unpack_below = ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|key| config.number(key));
+    let small = objects < unpack_below.unwrap_or(100);
+    let Some(value) = config.get("core.fsync") else { return !small };
+    let mut words = value.split(',').map(str::trim);
+    if small {
+        let with_loose = ["loose-object", "objects", "committed", "added", "all"];
+        return words.clone().any(|word| with_loose.contains(&word)) && !words.any(|word| word == "-loose-object");
+    }
+    !words.any(|word| word == "none" || word == "-pack")
+}
+
+/// Returns whether canonical's annotated tag `tag` names one of `targets`.
+fn is_of(wanted: &Wanted, tag: &ObjectId, targets: &[ObjectId]) -> bool {
+    let peeled = wanted.canonical.refs.iter().find(|r| r.oid == *tag).and_then(|r| r.peeled);
+    peeled.is_some_and(|target| targets.contains(&target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_synced() {
+        for (value, small, large) in [
+            (None, false, true),
+            (Some("all"), true, true),
+            (Some("none"), false, false),
+            (Some("committed,-loose-object"), false, true),
+            (Some("-pack, objects"), true, false),
+        ] {
+            let text = value.map_or_else(String::new, |value| format!("core.fsync\n{value}\0"));
+            let config = Config::parse(text.as_bytes());
+            assert_eq!((is_synced(&config, 99), is_synced(&config, 100)), (small, large), "{value:?}");
+        }
     }
 }
