@@ -53,7 +53,7 @@ pub fn open_canonical(remote: &Remote) -> Result<Option<Channel>> {
     let Remote { name, url, config, family, report } = *remote;
     let program = format!("remote.{name}.uploadpack");
     if url.transport == Transport::Http {
-        let mut http = HttpHelper::start(name, url, Role::Canonical, config)?;
+        let mut http = HttpHelper::start(name, url)?;
         let connected = http.connect(Service::UploadPack)?;
         return Ok(connected.then(|| http.into_channel(Service::UploadPack)));
     }
@@ -64,6 +64,7 @@ pub fn open_canonical(remote: &Remote) -> Result<Option<Channel>> {
         version: 2,
         family,
         connect_by: None,
+        guard: None,
         config,
         report,
     };

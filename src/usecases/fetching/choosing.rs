@@ -1,6 +1,7 @@
 //! Which mirrors to ask for one remote, in which order: what is known is gathered here, and `decide::selector` decides.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::adapters::git::config::Config;
@@ -10,14 +11,15 @@ use crate::adapters::kept::geoip::Database;
 use crate::adapters::kept::hosts::{self, Hosts};
 use crate::adapters::kept::shared_file::Change;
 use crate::adapters::kept::state;
-use crate::adapters::net::probe::{self, Patience, Probed};
+use crate::adapters::net::guard::Guard;
+use crate::adapters::net::probe::{self, Patience, Probed, Target};
 use crate::decide::cost::Work;
 use crate::decide::facts::{Copy, Figure, Host};
 use crate::decide::policy::distance_km;
 use crate::decide::selector::{self, Candidate, Choice, Question};
 use crate::usecases::fetching::remote::Remote;
 use crate::values::mirror_list::Location;
-use crate::values::{Error, Event, GitUrl, Listed, Mirror, RefSpace, Report, Transport};
+use crate::values::{Error, Event, GitUrl, Listed, Mirror, Origin, RefSpace, Report, Transport};
 
 /// Most mirrors that are probed for one fetch: of more, those that are nearest by what is known.
 const MOST_PROBED: usize = 16;
@@ -119,9 +121,14 @@ impl<'a> Chooser<'a> {
 
     /// Measures connect times, and keeps them. Returns what came of each.
     pub fn probe(&self, known: &mut [Known], which: &[usize], patience: Patience) -> Vec<Probed> {
-        let urls: Vec<&GitUrl> = which.iter().map(|at| &known[*at].mirror.url).collect();
-        tracing::debug!(count = urls.len(), "probe");
-        let probed = probe::connect_times(&urls, self.remote.family, patience);
+        let guard = Arc::new(Guard::new(self.remote.url, self.remote.config));
+        let target = |Mirror { url, origin }: &Mirror| Target {
+            url: url.clone(),
+            guard: (*origin == Origin::Listed).then(|| Arc::clone(&guard)),
+        };
+        let targets: Vec<Target> = which.iter().map(|at| target(&known[*at].mirror)).collect();
+        tracing::debug!(count = targets.len(), "probe");
+        let probed = probe::connect_times(targets, self.remote.family, patience);
         let now = state::now();
         let mut changes: Vec<(GitUrl, Change<Host>)> = Vec::new();
         for (at, outcome) in which.iter().zip(&probed) {

@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use super::connecting::{connect, explained, limits};
+use super::connecting::{connect, explained};
 use super::gift::{Came, Gift, Refusal};
 use super::salvage::Salvage;
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
+use crate::adapters::net::guard::Guard;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::Session;
 use crate::adapters::seed::quarantine::Quarantine;
 use crate::decide::plan::{self, Manner};
-use crate::usecases::fetching::learning;
+use crate::usecases::fetching::remote::Remote;
 use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
 
 /// Of a fetch of fewer bytes all the time counts as asking: the bytes are not what it takes.
@@ -77,16 +78,12 @@ impl Seeder<'_> {
     }
 
     pub(super) fn open(&self, mirror: &Mirror) -> Result<(Session, Watch)> {
-        let connect_by = Instant::now().checked_add(limits(self.remote.config).connect);
-        let guarded = mirror.origin == Origin::Listed && !learning::allows_private(self.remote.config);
-        if guarded && learning::is_private_by(&mirror.url, connect_by)? && !learning::is_private(self.remote.url) {
-            let why = "it is on a private address, and the server that lists it is on a public one";
-            return Err(Error::new(Kind::Config, why));
-        }
+        let Remote { url, config, family, report, .. } = self.remote;
+        let guard = (mirror.origin == Origin::Listed).then(|| Guard::new(url, config));
         let early = self.early.take().and_then(|early| early.take(mirror));
         let (mut session, watch) = match early {
             Some(made) => made?,
-            None => connect(mirror, self.remote.config, self.remote.family, self.remote.report, |_| ())?,
+            None => connect(mirror, guard.as_ref(), config, family, report, |_| ())?,
         };
         watch.pause(false);
         explained(&watch, session.adopt(self.repo.hash, &self.names(mirror)))?;

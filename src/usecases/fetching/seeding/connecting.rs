@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::adapters::git::config::Config;
 use crate::adapters::net::channel::{Channel, Family, Killer, Opening, Role, Service};
+use crate::adapters::net::guard::Guard;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::Session;
 use crate::decide::limits::Limits;
@@ -45,7 +46,7 @@ impl Early {
         let state = Arc::new(Mutex::new(State::default()));
         std::thread::spawn({
             let (mirror, config, state) = (mirror.clone(), config.clone(), Arc::clone(&state));
-            move || drop(tell.send(connect(&mirror, &config, family, &Silent, |channel| opened(channel, &state))))
+            move || drop(tell.send(connect(&mirror, None, &config, family, &Silent, |channel| opened(channel, &state))))
         });
         Some(Early { mirror: mirror.clone(), told, state })
     }
@@ -83,10 +84,12 @@ fn opened(channel: &Channel, state: &Mutex<State>) {
     state.killer = Some(killer);
 }
 
-/// Connects to a mirror, and reads its advertisement; its clocks are stopped then. `opened` is told of the channel as soon
+/// Connects to a mirror, and reads its advertisement; its clocks are stopped then. One that a server has named needs a
+/// `guard`. `opened` is told of the channel as soon
 /// as there is one.
 pub(super) fn connect(
     mirror: &Mirror,
+    guard: Option<&Guard>,
     config: &Config,
     family: Family,
     report: &dyn Report,
@@ -108,6 +111,7 @@ pub(super) fn connect(
             version: 2,
             family,
             connect_by,
+            guard,
             config,
             report,
         },
