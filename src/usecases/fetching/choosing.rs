@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::adapters::git::config::Config;
+use crate::adapters::git::remotes;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
 use crate::adapters::kept::geoip::Database;
@@ -68,17 +69,36 @@ impl<'a> Chooser<'a> {
                 Listed::Refused(url, why) => refused.push((url, why)),
             }
         }
-        let spaces = RefSpace::of_all(&usable);
+        let spaces = self.spaces(&usable);
         let copies = self.repo.map(state::copies).unwrap_or_default();
         let places = Places::load(self);
         let known = usable.into_iter().zip(spaces).map(|(mirror, space)| Known {
             host: hosts.get(&mirror.url).at(now),
-            copy: copies.get(space.name()).cloned().unwrap_or_default(),
+            copy: copies.get(space.key()).cloned().unwrap_or_default(),
             km: places.as_ref().and_then(|places| places.distance(&mirror.url)),
             mirror,
             space,
         });
         (known.filter(|known| !run::is_skipped(&known.space)).collect(), refused)
+    }
+
+    /// Returns the name spaces of this remote's mirrors, distinct from those of all other remotes: those that are
+    /// configured come in their order, then what is fetched by URL.
+    fn spaces(&self, mirrors: &[Mirror]) -> Vec<RefSpace> {
+        let Remote { name, config, .. } = self.remote;
+        let mut names = config.remotes();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        let of = |remote: &str| -> Vec<Mirror> {
+            let url = remotes::remote_url(config, remote).unwrap_or_default();
+            let usable = |listed| if let Listed::Usable(mirror) = listed { Some(mirror) } else { None };
+            config.mirrors(remote, &url).into_iter().filter_map(usable).collect()
+        };
+        let all: Vec<(&str, Vec<Mirror>)> =
+            names.iter().map(|other| (*other, if *other == name { mirrors.to_vec() } else { of(other) })).collect();
+        let at = names.iter().position(|other| *other == name).unwrap_or_default();
+        RefSpace::of_all(&all).swap_remove(at)
     }
 
     /// Decides which mirrors to ask. With `probing`, where there is a choice, and no fresh figure to decide by, the

@@ -60,7 +60,7 @@ pub fn list(config: &Config, remotes: &[String], report: &dyn Report) -> Result<
         let remote = || chooser.remote.name.to_owned();
         let mut row = |at: usize, rank: Option<usize>, reason: String| {
             let known = known[at].clone();
-            let last = lasts.remove(known.space.name());
+            let last = lasts.remove(known.space.key());
             Row { remote: remote(), url: known.mirror.url.redacted(), known: Some(known), rank, reason, last }
         };
         let ranked = choice.order.iter().zip(1..);
