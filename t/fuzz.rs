@@ -1,36 +1,32 @@
-//! Every decoder of foreign bytes, on damaged input: none may panic, and what can be read must read the same after it
-//! has been written again.
+//! Every decoder of foreign bytes (`t/fuzz/targets.rs`) on the inputs of `t/fuzz/corpus/` and on damaged copies of them.
 //!
-//! `GMF_FUZZ=<n>` makes n inputs for each (20,000 otherwise), `GMF_FUZZ_SEED=<n>` begins elsewhere; a failure names the
-//! input. The same inputs come every time, so that a failure can be repeated.
+//! `GMF_FUZZ=<n>` makes n inputs for each (20,000 otherwise, fewer of packs), `GMF_FUZZ_SEED=<n>` begins elsewhere; a
+//! failure names the input. The same inputs come every time, so that a failure can be repeated.
 
-use git_mirror_fetch::adapters::list_file;
-use git_mirror_fetch::adapters::net::pktio::PktReader;
-use git_mirror_fetch::usecases::serving::http_backend::{decoded, starts_as_ours};
-use git_mirror_fetch::values::refspec::Refspec;
-use git_mirror_fetch::values::{GitUrl, url, url_key};
-use git_mirror_fetch::wire::mirror_command::{Decoder, Feature, Request, add_v0_tokens, encode, from_v0};
-use git_mirror_fetch::wire::{AckFilter, Advert, FetchRequest, Pkt, RefList};
+#[path = "fuzz/targets.rs"]
+mod targets;
+
+use std::path::Path;
 
 /// xorshift64*: small, and the same everywhere.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         usize::try_from(self.next() % (n.max(1) as u64)).unwrap_or(0)
     }
 }
 
 /// Returns a damaged copy: bits flipped, parts cut, doubled, moved, or replaced by words that mean something.
-fn damaged(random: &mut Random, seeds: &[&[u8]], words: &[&str]) -> Vec<u8> {
-    let mut input = seeds[random.below(seeds.len())].to_vec();
+fn damaged(random: &mut Random, seeds: &[Vec<u8>], words: &[Vec<u8>]) -> Vec<u8> {
+    let mut input = seeds[random.below(seeds.len())].clone();
     for _ in 0..=random.below(6) {
         let (at, end) = (random.below(input.len() + 1), random.below(input.len() + 1));
         let (at, end) = (at.min(end), at.max(end));
@@ -43,13 +39,13 @@ fn damaged(random: &mut Random, seeds: &[&[u8]], words: &[&str]) -> Vec<u8> {
                 input.splice(at..at, part);
             }
             4 => {
-                let other = seeds[random.below(seeds.len())];
+                let other = &seeds[random.below(seeds.len())];
                 let from = random.below(other.len() + 1);
                 input.splice(at..end, other[from..].iter().copied());
             }
             5 => input.truncate(end),
             _ => {
-                let word = words[random.below(words.len())].as_bytes();
+                let word = &words[random.below(words.len())];
                 input.splice(at..at, word.iter().copied());
             }
         }
@@ -58,141 +54,86 @@ fn damaged(random: &mut Random, seeds: &[&[u8]], words: &[&str]) -> Vec<u8> {
     input
 }
 
-fn fuzz(seeds: &[&[u8]], words: &[&str], decode: impl Fn(&[u8]) + std::panic::RefUnwindSafe) {
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("t/fuzz")
+}
+
+/// Reads libFuzzer's dictionary: a word a line, in quotes, with `\xNN`, `\"` and `\\`.
+fn words() -> Vec<Vec<u8>> {
+    let text = std::fs::read_to_string(folder().join("dictionary")).expect("a dictionary");
+    let quoted = text.lines().filter_map(|line| line.strip_prefix('"')?.strip_suffix('"'));
+    let words: Vec<Vec<u8>> = quoted.map(unescaped).collect();
+    assert!(!words.is_empty());
+    words
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let (byte, tail) = match (first, after) {
+            (b'\\', [b'x', high, low, tail @ ..]) => {
+                let hex = [*high, *low].map(char::from).iter().collect::<String>();
+                (u8::from_str_radix(&hex, 16).expect("two hexadecimal digits"), tail)
+            }
+            (b'\\', [quoted, tail @ ..]) => (*quoted, tail),
+            _ => (*first, after),
+        };
+        out.push(byte);
+        rest = tail;
+    }
+    out
+}
+
+/// Returns the inputs of a target's corpus folder, by name.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let entries = std::fs::read_dir(folder().join("corpus").join(target)).expect(target);
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let inputs: Vec<Vec<u8>> = paths.iter().map(|path| std::fs::read(path).expect("an input")).collect();
+    assert!(!inputs.is_empty(), "{target} has no corpus");
+    inputs
+}
+
+fn fuzz(target: &str) {
+    let (_, decode) = targets::TARGETS.iter().find(|(name, _)| *name == target).expect("a target");
     let number = |name: &str, otherwise| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise);
     let mut random = Random(number("GMF_FUZZ_SEED", 1) | 1 << 40);
-    let whole = seeds.iter().map(|seed| seed.to_vec());
-    let inputs = number("GMF_FUZZ", 20_000);
-    let inputs: Vec<Vec<u8>> = whole.chain((0..inputs).map(|_| damaged(&mut random, seeds, words))).collect();
-    for input in inputs {
+    let (seeds, words) = (corpus(target), words());
+    let inputs = number("GMF_FUZZ", if target == "pack_proof" { 500 } else { 20_000 });
+    let made = (0..inputs).map(|_| damaged(&mut random, &seeds, &words));
+    for input in seeds.iter().cloned().chain(made) {
         if std::panic::catch_unwind(|| decode(&input)).is_err() {
-            panic!("this input: {}", input.escape_ascii());
+            panic!("{target}, this input: {}", input.escape_ascii());
         }
     }
 }
 
-fn packets(bytes: &[u8]) -> Vec<Pkt> {
-    let mut reader = PktReader::new(bytes, "fuzz");
-    std::iter::from_fn(|| reader.read().ok().flatten()).collect()
-}
-
-const ANSWER: &[u8] = b"0023canonical https://git.example/x\n\
-    0054mirror https://a.example/x priority=1 weight=5 country=DE location=52.5,13.4 as-of=1\n\
-    0012more-mirrors 3\n001aprefer-mirror always\n0036client address=192.0.2.1 country=DE location=52.5,1\n000enot-found\n0000";
-const WORDS: &[&str] = &[
-    "0000",
-    "0001",
-    "0002",
-    "0003",
-    "0004",
-    "fff0",
-    "ffff",
-    "\n",
-    "\0",
-    " ",
-    "=",
-    "%00",
-    "%",
-    "mirror ",
-    "url=",
-    "-",
-    "location=nan,inf",
-    "99999999999999999999",
-    "\u{202e}",
-    "://",
-    "@",
-    "[",
-    "]",
-    "{repo}",
-    "*",
-    "^",
-    "+",
-    ":",
-    "ERR ",
-    "have ",
-    "want ",
-    "refs/heads/",
-    "peeled:",
-    "symref-target:",
-    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-];
-
-#[test]
-fn packets_read_the_same_when_written_again() {
-    fuzz(&[ANSWER, b"0000", b"0004"], WORDS, |bytes| {
-        let read = packets(bytes);
-        let mut again = Vec::new();
-        read.iter().for_each(|pkt| pkt.encode(&mut again));
-        assert_eq!(packets(&again), read);
-    });
-}
-
-#[test]
-fn answers_to_the_mirror_command() {
-    let list = |read: &[Pkt]| {
-        let mut decoder = Decoder::default();
-        read.iter().find_map(|pkt| decoder.take(pkt).transpose()).and_then(Result::ok)
+macro_rules! tests {
+    ($($target:ident)*) => {
+        $(#[test] fn $target() { fuzz(stringify!($target)); })*
+        const TESTED: &[&str] = &[$(stringify!($target)),*];
     };
-    fuzz(&[ANSWER], WORDS, |bytes| {
-        if let Some(read) = list(&packets(bytes)) {
-            let again = list(&encode(&read)).expect("what we write can be read");
-            assert_eq!(list(&encode(&again)).as_ref(), Some(&again));
-            assert!(read.mirrors.len() <= 64 && read.mirrors.iter().all(|m| !m.url.contains(char::is_control)));
-        }
-    });
+}
+
+tests! {
+    ack_filter advert config fetch_request git_request hosts http_head http_request mirror_answer mirror_request
+    mirrors_toml pack_proof pkt refs state stateless tracked url url_key v0_tokens
 }
 
 #[test]
-fn requests() {
-    let mirror = b"0013command=mirror\n00010017url=https://g.example/x\n000climit=5\n0000".as_slice();
-    let fetch = b"0012command=fetch\n0001000ethin-pack\n0032want aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n\
-        0032have bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\n0009done\n0000";
-    fuzz(&[mirror, fetch], WORDS, |bytes| {
-        let read = packets(bytes);
-        if let Ok(request) = Request::parse(&read) {
-            assert_eq!(Request::parse(&request.encode()).ok(), Some(request));
-        }
-        let request = FetchRequest::parse(read.clone());
-        assert!(request.with(&Default::default(), &[], &[]) == read);
-        let _ =
-            (request.empty_answer(gix::hash::Kind::Sha1), starts_as_ours(bytes, false), starts_as_ours(bytes, true));
-        let _ = (decoded(bytes, false), decoded(bytes, true));
-    });
-}
-
-#[test]
-fn what_servers_say_first() {
-    let v0 = b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa HEAD\0thin-pack mirror=https%3A//a/ more-mirrors=2 agent=x\n";
-    let refs = b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa refs/tags/v1 peeled:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
-    fuzz(&[v0, refs, b"mirror=id:abc url", b"acknowledgments"], WORDS, |bytes| {
-        let _ = from_v0(bytes);
-        if let Some(more) = add_v0_tokens(bytes, " mirror=https%3A//b/") {
-            assert!(more.len() > bytes.len());
-        }
-        RefList::default().take_v2(bytes);
-        let pkt = Pkt::Data(bytes[..bytes.len().min(65516)].to_vec());
-        Advert::default().take(&pkt);
-        AckFilter::new([]).passes(&pkt);
-        let feature = Feature::parse(&String::from_utf8_lossy(bytes));
-        let line = feature.line();
-        assert_eq!(Feature::parse(line.strip_prefix("mirror=").unwrap_or_default()), feature);
-    });
-}
-
-#[test]
-fn lists_and_urls() {
-    let list = b"canonical = \"https://g.example/{repo}\"\nprefer_mirror = \"once\"\npolicy = \"random\"\nfirst = 3\n\
-        [[mirror]]\nurl = \"https://a.example/{repo}\"\nweight = 3\ncountry = \"DE\"\nlocation = [52.5, 13.4]\n\
-        only_countries = [\"DE\"]\nnetworks = [\"192.0.2.0/24\"]\n";
-    let seeds: [&[u8]; 6] =
-        [list, b"https://u:p@h.example:443/a/b.git", b"ssh://git@[::1]:22/~u/a", b"h:a", b"git://h/%2e", b"+a/*:b/*"];
-    fuzz(&seeds, WORDS, |bytes| {
-        let text = String::from_utf8_lossy(bytes);
-        if let Err(problems) = list_file::check(&text, "f", Some("a/b")) {
-            assert!(!problems.is_empty());
-        }
-        let _ = (GitUrl::parse(&text), url::redact(&text), Refspec::parse(&text), url_key::without_credentials(&text));
-        let key = url_key::key(&text);
-        assert!(url_key::same_resource(&text, &text), "{key}");
-    });
+fn every_target_has_a_test_a_program_and_a_corpus() {
+    let names: Vec<&str> = targets::TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, TESTED);
+    let files = |folder: std::path::PathBuf| {
+        let entries = std::fs::read_dir(folder).expect("a folder");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().replace(".rs", "")).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files(folder().join("fuzz_targets")), names);
+    assert_eq!(files(folder().join("corpus")), names);
+    let manifest = std::fs::read_to_string(folder().join("Cargo.toml")).expect("a manifest");
+    assert!(names.iter().all(|name| manifest.contains(&format!("name = \"{name}\""))));
 }

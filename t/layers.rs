@@ -1,9 +1,13 @@
 //! Holds the layers: a lower one never names a higher one, and the lowest three
 //! never name what touches the world (sockets, files, processes, stdio, the clock).
+//! Holds the wings of `usecases/` apart, and files out of circles.
 //!
 //! It reads the sources as text, without comments, literals and `#[cfg(test)]`
-//! modules, and looks at every path (`a::b::{c, d::e}`) in what is left.
+//! modules, and looks at every path (`a::b::{c, d::e}`) in what is left. For wings
+//! and circles, a path is followed to the file that defines what it names, through
+//! `pub use` as well.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +16,9 @@ const LAYERS: [&str; 6] = ["values", "wire", "decide", "adapters", "usecases", "
 
 /// How many of them, from the lowest, are pure.
 const PURE: usize = 3;
+
+/// The wings of `usecases/`, and which others each may name.
+const WINGS: [(&str, &[&str]); 3] = [("fetching", &[]), ("serving", &[]), ("managing", &["fetching", "serving"])];
 
 /// What a pure layer must not name, as the beginning of a path.
 const IMPURE_PATHS: [&str; 8] = [
@@ -210,7 +217,11 @@ fn without_tests(code: &str) -> String {
     while let Some(at) = rest.find("#[cfg(test)]") {
         kept.push_str(&rest[..at]);
         rest = &rest[at + "#[cfg(test)]".len()..];
-        let item = rest.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+        let mut item = rest.trim_start();
+        while let Some(attribute) = item.strip_prefix("#[") {
+            item = attribute.split_once(']').map_or("", |(_, behind)| behind.trim_start());
+        }
+        let item = item.trim_start_matches("pub ").trim_start_matches("pub(crate) ");
         if item.starts_with("mod ") {
             let end = block_end(rest);
             rest = &rest[end..];
@@ -232,6 +243,141 @@ fn block_end(code: &str) -> usize {
         }
     }
     code.len()
+}
+
+/// The modules of a crate, each by the words of its path, with its code: what `mod` leads to from the root, tests left out.
+struct Modules(BTreeMap<Vec<String>, String>);
+
+impl Modules {
+    /// Reads what `source`, which is given the words of a module, knows; the root has none.
+    fn read(source: &dyn Fn(&[String]) -> Option<String>) -> Self {
+        let mut found = BTreeMap::new();
+        let mut left = vec![Vec::new()];
+        while let Some(module) = left.pop() {
+            let text = source(&module).unwrap_or_else(|| panic!("no file for the module {}", module.join("::")));
+            let code = without_tests(&without_comments_and_literals(&text));
+            let tokens = tokens(&code);
+            let declared = tokens.windows(3).filter(|three| three[0] == "mod" && three[2] == ";");
+            left.extend(declared.map(|three| with(&module, three[1])));
+            found.insert(module, code);
+        }
+        Modules(found)
+    }
+
+    /// Returns the module that defines what `path` names in the module `from`: `None` where that is not of this crate.
+    fn resolve(&self, from: &[String], path: &str) -> Option<Vec<String>> {
+        self.resolve_within(from, path, 8)
+    }
+
+    fn resolve_within(&self, from: &[String], path: &str, depth: u32) -> Option<Vec<String>> {
+        let mut words = path.split("::").peekable();
+        let first = *words.peek()?;
+        let mut at = match first {
+            "crate" | "git_mirror_fetch" => Vec::new(),
+            "self" => from.to_vec(),
+            "super" => from[..from.len().checked_sub(1)?].to_vec(),
+            child if self.0.contains_key(&with(from, child)) => with(from, child),
+            _ => return None,
+        };
+        words.next();
+        for word in words {
+            if word == "super" {
+                at.pop()?;
+            } else if self.0.contains_key(&with(&at, word)) {
+                at = with(&at, word);
+            } else {
+                return Some(self.through(&at, word, depth).unwrap_or(at));
+            }
+        }
+        Some(at)
+    }
+
+    /// Returns the module that defines `name`, where the module `at` only passes it on.
+    fn through(&self, at: &[String], name: &str, depth: u32) -> Option<Vec<String>> {
+        let depth = depth.checked_sub(1)?;
+        let passed_on = used(&self.0[at]).into_iter().find(|path| path.rsplit("::").next() == Some(name))?;
+        self.resolve_within(at, &passed_on, depth)
+    }
+
+    /// Returns which modules each one names; what names its own parents or children is left out.
+    fn named(&self) -> BTreeMap<&[String], BTreeSet<Vec<String>>> {
+        let related = |a: &[String], b: &[String]| a.starts_with(b) || b.starts_with(a);
+        let of = |module: &[String], code: &str| {
+            let named = paths(code).into_iter().filter_map(|path| self.resolve(module, &path));
+            named.filter(|other| !related(module, other)).collect()
+        };
+        self.0.iter().map(|(module, code)| (module.as_slice(), of(module, code))).collect()
+    }
+
+    /// Returns what of one wing names another that it must not know.
+    fn wings_crossed(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (module, named) in self.named() {
+            let Some((wing, allowed)) = WINGS.iter().find(|(wing, _)| wing_of(module) == Some(wing)) else { continue };
+            let others = named
+                .iter()
+                .filter(|other| wing_of(other).is_some_and(|other| other != *wing && !allowed.contains(&other)));
+            found.extend(others.map(|other| format!("{} names {}", module.join("::"), other.join("::"))));
+        }
+        found
+    }
+
+    /// Returns the circles: modules that lead to each other.
+    fn circles(&self) -> Vec<String> {
+        let named = self.named();
+        let reached = |from: &[String]| {
+            let mut seen = BTreeSet::new();
+            let mut left: Vec<&Vec<String>> = named.get(from).into_iter().flatten().collect();
+            while let Some(module) = left.pop() {
+                if seen.insert(module.as_slice()) {
+                    left.extend(named.get(module.as_slice()).into_iter().flatten());
+                }
+            }
+            seen
+        };
+        let all: BTreeMap<&[String], BTreeSet<&[String]>> =
+            named.keys().map(|module| (*module, reached(module))).collect();
+        let circle = |module: &[String]| -> Vec<String> {
+            let members =
+                all.iter().filter(|(other, reached)| all[module].contains(*other) && reached.contains(module));
+            members.map(|(other, _)| other.join("::")).collect()
+        };
+        let circles: BTreeSet<Vec<String>> =
+            all.keys().map(|module| circle(module)).filter(|c| !c.is_empty()).collect();
+        circles.into_iter().map(|members| members.join(" and ")).collect()
+    }
+}
+
+fn with(module: &[String], word: &str) -> Vec<String> {
+    module.iter().cloned().chain([word.to_owned()]).collect()
+}
+
+fn wing_of(module: &[String]) -> Option<&str> {
+    module.first().filter(|layer| *layer == "usecases").and_then(|_| module.get(1)).map(String::as_str)
+}
+
+/// Returns the paths of all `use` items.
+fn used(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let tokens = tokens(code);
+    for (at, _) in tokens.iter().enumerate().filter(|(_, token)| **token == "use") {
+        if tokens.get(at + 1).is_some_and(|token| token.starts_with(is_word)) {
+            read_path(&tokens, at + 1, "", &mut found);
+        }
+    }
+    found
+}
+
+/// Returns the text of a module of this crate.
+fn source_of(module: &[String]) -> Option<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let place = source.join(module.join("/"));
+    let files = if module.is_empty() {
+        [source.join("lib.rs"), source.join("mod.rs")]
+    } else {
+        [place.with_extension("rs"), place.join("mod.rs")]
+    };
+    files.iter().find_map(|file| fs::read_to_string(file).ok())
 }
 
 fn rust_files(directory: &Path) -> Vec<PathBuf> {
@@ -262,6 +408,102 @@ fn no_layer_names_a_higher_one_or_the_world() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_wing_names_one_that_it_must_not_know() {
+    let wrong = Modules::read(&source_of).wings_crossed();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_stand_in_a_circle() {
+    // The one that is left is being opened: nothing may be added here.
+    let left = "usecases::serving::serve::http and usecases::serving::serve::rpc";
+    let wrong: Vec<String> = Modules::read(&source_of).circles().into_iter().filter(|circle| circle != left).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_is_looked_at() {
+    let modules = Modules::read(&source_of);
+    let files = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let tests = |file: &PathBuf| file.file_stem().is_some_and(|stem| stem == "tests" || stem == "check_tests");
+    let programs = |file: &PathBuf| file.parent().is_some_and(|folder| folder.ends_with("bin"));
+    let files = files.iter().filter(|file| !tests(file) && !programs(file)).count();
+    assert_eq!(modules.0.len(), files, "modules and files");
+}
+
+#[test]
+fn every_folder_of_the_use_cases_is_a_wing() {
+    let usecases = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/usecases");
+    for entry in fs::read_dir(usecases).expect("src/usecases is readable").flatten() {
+        let name = entry.file_name().into_string().expect("a plain name");
+        let known = name == "mod.rs" || WINGS.iter().any(|(wing, _)| *wing == name);
+        assert!(known, "src/usecases/{name} is no wing: say in WINGS which others it may name");
+    }
+}
+
+/// A crate of these modules, by their paths; the root and what lies between declare what is below them.
+fn crate_of(files: &[(&str, &str)]) -> Modules {
+    let mut sources: BTreeMap<Vec<String>, String> = BTreeMap::from([(Vec::new(), String::new())]);
+    for (path, code) in files {
+        let words: Vec<String> = path.split("::").map(Into::into).collect();
+        for length in 0..words.len() {
+            let declares = format!("mod {};\n", words[length]);
+            let above = sources.entry(words[..length].to_vec()).or_default();
+            if !above.contains(&declares) {
+                above.push_str(&declares);
+            }
+        }
+        sources.entry(words).or_default().push_str(code);
+    }
+    Modules::read(&|module| sources.get(module).cloned())
+}
+
+#[test]
+fn bad_wings_are_found() {
+    for (module, code) in [
+        ("usecases::serving::site", "use crate::usecases::fetching::relay;"),
+        ("usecases::serving::site", "use crate::usecases::{self, fetching::relay::Relay};"),
+        ("usecases::serving::site", "fn f() { super::super::fetching::relay::run() }"),
+        ("usecases::serving::site", "use crate::usecases::managing::man;"),
+        ("usecases::fetching::relay", "use crate::usecases::serving::site;"),
+        ("usecases::fetching::relay", "use super::super::managing::man::install;"),
+    ] {
+        let others = ["usecases::fetching::relay", "usecases::managing::man", "usecases::serving::site"];
+        let mut files: Vec<(&str, &str)> = others.map(|other| (other, "")).into();
+        files.push((module, code));
+        assert_eq!(crate_of(&files).wings_crossed().len(), 1, "in {module}: {code}");
+    }
+    let may = [
+        ("usecases::fetching::relay", "use super::steps; use crate::adapters::git;"),
+        ("usecases::fetching::steps", "#[cfg(test)] mod tests { use crate::usecases::serving::site; }"),
+        ("usecases::serving::site", "use super::Kept;"),
+        ("usecases::managing::man", "use crate::usecases::{fetching::relay, serving::site};"),
+        ("adapters::git", ""),
+    ];
+    assert_eq!(crate_of(&may).wings_crossed(), Vec::<String>::new());
+}
+
+#[test]
+fn circles_are_found() {
+    for files in [
+        &[("x::a", "use super::b;"), ("x::b", "use super::a;")][..],
+        &[("x::a", "use crate::x::b::{B, C};"), ("x::b", "fn f() { super::a::g() }")],
+        &[("x::a", "use super::b;"), ("x::b", "use super::c;"), ("x::c", "use super::a;")],
+        &[("x::a", "use super::B;"), ("x::b", "use super::a;"), ("x", "pub use b::B;")],
+        &[("x::a::deep", "use crate::y;"), ("y", "fn f() { crate::x::a::deep::g() }")],
+    ] {
+        assert_eq!(crate_of(files).circles().len(), 1, "in {files:?}");
+    }
+    let fine = [
+        ("x", "mod a; pub use a::A; fn f() { a::g() }"),
+        ("x::a", "use super::{X, b}; use crate::y;"),
+        ("x::b", "use std::a; use super::X; #[cfg(test)] mod tests { use super::super::a; }"),
+        ("y", "use crate::x::b; fn a() { b::f() }"),
+    ];
+    assert_eq!(crate_of(&fine).circles(), Vec::<String>::new());
 }
 
 #[test]

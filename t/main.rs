@@ -6,6 +6,7 @@
 
 mod fuzz;
 mod layers;
+mod property;
 // The pure parts of the link: an example that tests itself would not be built as a program.
 #[allow(dead_code)]
 #[path = "helper/link/line.rs"]
@@ -58,6 +59,7 @@ scripts! {
     t3105_manage => "t3105-manage.sh",
     t3106_everywhere => "t3106-everywhere.sh",
     t3107_many_refs => "t3107-many-refs.sh",
+    t3108_programs => "t3108-programs.sh",
     t3200_credentials => "t3200-credentials.sh",
     t3201_hangs => "t3201-hangs.sh",
     t3202_resolver => "t3202-resolver.sh",

@@ -3,9 +3,11 @@
 //! Written for Linux and other Unix systems; a port to Windows replaces this file and those in `os/`.
 
 mod job;
+mod processes;
 pub mod terminal;
 
 pub use job::{Ended, INTERRUPT, Steering, end_by};
+pub use processes::{Process, process_space, stand_alone};
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -130,6 +132,30 @@ pub fn make_readable(permissions: &mut std::fs::Permissions) {
 pub fn make_private_folder(dir: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Opens a file for reading. A pipe, a folder or a device of this name is an error, and nothing to wait for.
+///
+/// # Errors
+/// Those of open(2), and [`std::io::ErrorKind::InvalidInput`] for what is no file.
+pub fn open_file(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    open_file_by(std::fs::File::options().read(true), path)
+}
+
+/// Opens a file that is there to be locked, and makes it where it is missing. As [`open_file`] otherwise.
+///
+/// # Errors
+/// As for [`open_file`].
+pub fn open_lock(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    open_file_by(std::fs::File::options().read(true).write(true).create(true), path)
+}
+
+fn open_file_by(options: &mut std::fs::OpenOptions, path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    // Whoever opens a FIFO waits for its other side, but for this flag (open(2)).
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = options.custom_flags(nonblock).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::ErrorKind::InvalidInput.into()) }
 }
 
 /// What tells one state of a file from another without reading it.

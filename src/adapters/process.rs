@@ -2,7 +2,8 @@
 //!
 //! Every `git` started here for its output runs under `LC_ALL=C`; what is printed for people is left alone.
 
-use std::io::{Read, Write};
+use std::ffi::OsStr;
+use std::io::{BufRead, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -38,10 +39,21 @@ pub fn git<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Comm
     command
 }
 
+/// Takes from `command` what belongs to one repository: it serves another one.
+pub fn without_local_env(command: &mut Command) -> &mut Command {
+    for name in LOCAL_ENV {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// Returns `program` with `args` through the shell, in git's manner: `sh -c '<program> "$@"' <program> <args>`.
-pub fn shell<S: AsRef<std::ffi::OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Command {
+pub fn shell<S: AsRef<OsStr>>(program: impl AsRef<OsStr>, args: impl IntoIterator<Item = S>) -> Command {
+    let program = program.as_ref();
+    let mut line = program.to_owned();
+    line.push(" \"$@\"");
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("{program} \"$@\"")).arg(program).args(args);
+    command.arg("-c").arg(line).arg(program).args(args);
     command
 }
 
@@ -59,6 +71,17 @@ pub fn start(command: &mut Command) -> Result<Child> {
         .stdout(Stdio::piped())
         .spawn()
         .map_err(Error::doing(Kind::Local, format!("cannot run {program}")))
+}
+
+/// Starts `command`, which nobody waits for, with nothing on its stdin, stdout and stderr.
+///
+/// # Errors
+/// [`Kind::Local`], naming the program.
+pub fn start_alone(command: &mut Command) -> Result<()> {
+    let line = shown(command);
+    tracing::debug!(line, "start");
+    let started = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    started.map(drop).map_err(Error::doing(Kind::Local, format!("cannot run `{line}`")))
 }
 
 /// Runs `command` with `input`, and returns its stdout.
@@ -82,6 +105,34 @@ pub fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
         return Ok(out);
     }
     Err(failed(&line, &err))
+}
+
+/// Runs `command` with `input`, and hands each line of its stdout to `each` as it comes: however many there are, none is
+/// kept.
+///
+/// # Errors
+/// As [`output`].
+pub fn each_line(command: &mut Command, input: &[u8], mut each: impl FnMut(&[u8])) -> Result<()> {
+    let line = shown(command);
+    let mut child = start(command.env("LC_ALL", "C").stderr(Stdio::piped()))?;
+    let stdin = child.stdin.take();
+    let err = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
+        let stderr = child.stderr.take();
+        let err = scope.spawn(move || read_all(stderr));
+        if let Some(stdout) = child.stdout.take() {
+            let mut stdout = std::io::BufReader::with_capacity(64 * 1024, stdout);
+            let mut text = Vec::new();
+            while stdout.read_until(b'\n', &mut text).is_ok_and(|n| n > 0) {
+                each(text.strip_suffix(b"\n").unwrap_or(&text));
+                text.clear();
+            }
+        }
+        err.join().unwrap_or_default()
+    });
+    let status = child.wait().map_err(Error::doing(Kind::Local, format!("cannot wait for `{line}`")))?;
+    tracing::debug!(command = line, code = ?status.code(), "ended");
+    if status.success() { Ok(()) } else { Err(failed(&line, &err)) }
 }
 
 fn failed(line: &str, stderr: &[u8]) -> Error {

@@ -1,5 +1,5 @@
-//! `git-mirror-fetch`; the name decides, see [`git_mirror_fetch::cli::main`].
+//! `git-mirror-fetch`, see [`git_mirror_fetch::cli::mirror_fetch::main`]. It holds no server.
 
 fn main() {
-    std::process::exit(git_mirror_fetch::cli::main());
+    std::process::exit(git_mirror_fetch::cli::mirror_fetch::main());
 }

@@ -1,5 +1,5 @@
-//! `git-remote-mirror`; the name decides, see [`git_mirror_fetch::cli::main`].
+//! `git-remote-mirror`, see [`git_mirror_fetch::cli::remote_helper::main`]. It holds no server.
 
 fn main() {
-    std::process::exit(git_mirror_fetch::cli::main());
+    std::process::exit(git_mirror_fetch::cli::remote_helper::main());
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::stderr::Stderr;
+use super::words::say;
 use crate::adapters::git::config::Config;
 use crate::adapters::git::remotes;
 use crate::adapters::net::channel::Family;
@@ -12,6 +13,7 @@ use crate::usecases::fetching::asking::{self, Answer};
 use crate::usecases::fetching::remote::Remote;
 use crate::usecases::managing::publish_list::{self, Published};
 use crate::values::mirror_list::{MirrorEntry, MirrorList, PreferMirror};
+use crate::values::safe_text::safe_json;
 use crate::values::{GitUrl, Result};
 use crate::wire::mirror_command::Request;
 
@@ -50,7 +52,7 @@ pub fn ask(args: &Ask) -> Result<i32> {
         &request,
     )?;
     if args.json {
-        println!("{:#}", as_json(&answer));
+        println!("{}", safe_json(&format!("{:#}", as_json(&answer))));
     } else {
         print(&answer.list);
     }
@@ -98,17 +100,17 @@ fn mirror_as_json(mirror: &MirrorEntry) -> Value {
 
 fn print(list: &MirrorList) {
     if list.not_found {
-        println!("not found; the URLs that are known there:");
-        list.canonical.iter().for_each(|url| println!("{url}"));
+        say("not found; the URLs that are known there:");
+        list.canonical.iter().for_each(|url| say(url));
         return;
     }
-    list.canonical.iter().for_each(|url| println!("canonical     {url}"));
-    println!("prefer-mirror {}", preference(list));
+    list.canonical.iter().for_each(|url| say(&format!("canonical     {url}")));
+    say(&format!("prefer-mirror {}", preference(list)));
     if let Some(client) = &list.client {
         let address = client.address.map(|address| address.to_string());
         let place = client.location.map(|place| place.to_string());
         let parts: Vec<String> = [address, client.country.clone(), place].into_iter().flatten().collect();
-        println!("client        {}", parts.join(" "));
+        say(&format!("client        {}", parts.join(" ")));
     }
     let width = list.mirrors.iter().map(|mirror| mirror.url.chars().count()).max().unwrap_or(0);
     for mirror in &list.mirrors {
@@ -120,10 +122,10 @@ fn print(list: &MirrorList) {
         add("weight", mirror.weight.map(|n| n.to_string()));
         add("country", mirror.country.clone());
         add("location", mirror.location.map(|place| place.to_string()));
-        println!("mirror        {}", format!("{:width$}{more}", mirror.url).trim_end());
+        say(&format!("mirror        {}", format!("{:width$}{more}", mirror.url).trim_end()));
     }
     if list.more > 0 {
-        println!("more-mirrors  {}", list.more);
+        say(&format!("more-mirrors  {}", list.more));
     }
 }
 
@@ -131,7 +133,7 @@ fn print(list: &MirrorList) {
 pub fn publish(file: &Path, remote: Option<&str>) -> Result<i32> {
     match publish_list::publish(remote, file)? {
         Published::UpToDate => {
-            println!("Everything up-to-date");
+            say("Everything up-to-date");
             Ok(0)
         }
         Published::Pushed(code) => Ok(code),

@@ -4,27 +4,34 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use super::{asking, server, standing};
+use super::completions::{self, Shell};
+use super::{asking, inside, list, server, standing, words};
 use crate::adapters::git::config::Config;
+use crate::adapters::git::repo::Repo;
 use crate::adapters::os;
-use crate::usecases::managing::demo;
-use crate::usecases::managing::man;
 use crate::usecases::managing::manage::{self, Prefer};
-use crate::values::Result;
+use crate::usecases::managing::switch::{self, Standing};
+use crate::usecases::managing::{demo, global, man};
+use crate::values::{Error, Kind, Result};
+
+/// The commands that `git mirror` alone names.
+const FIRST: [&str; 9] = ["list", "add", "remove", "prefer", "enable", "disable", "probe", "ask", "serve"];
 
 /// Manage the mirrors of git remotes
 #[derive(Debug, Parser)]
-#[command(name = "git mirror", version, max_term_width = 100, disable_help_subcommand = true)]
-#[command(after_help = "See git-mirror(1) for the configuration, git-mirror-fetch(1) for fetching.")]
+#[command(name = "git mirror", bin_name = "git mirror", version, max_term_width = 100)]
+#[command(disable_help_subcommand = true)]
+#[command(after_help = "Without a command: how things stand here. See git-mirror(1) for the configuration, \
+    git-mirror-fetch(1) for fetching.")]
 pub struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show mirrors in the order in which they would be asked, what is known of them, and why they stand there
-    List(standing::List),
+    /// Show the mirrors here, in the order in which they would be asked
+    List(list::List),
     /// Measure how long a connection to each mirror takes, now
     Probe(standing::Which),
     /// Forget that mirrors have failed: they may be asked again
@@ -61,16 +68,16 @@ enum Command {
         #[arg(long, conflicts_with = "mirrors")]
         unset: bool,
     },
-    /// Have plain git use the helper: vcs = mirror for remotes of this repository
+    /// Have plain git use mirrors for remotes of this repository
     Enable {
-        /// For the remote `origin` of all your repositories; the arguments are then URL prefixes
+        /// For the remote `origin` of all your repositories; the arguments are then beginnings of URLs
         #[arg(long)]
         global: bool,
         /// The remotes (default: the one that `git fetch` uses), or with --global URL prefixes (default: any)
         #[arg(value_name = "REMOTE|PREFIX")]
         which: Vec<String>,
     },
-    /// Undo enable
+    /// Undo enable; stock git, without this program, needs `git config --unset remote.<name>.vcs`
     Disable {
         /// For all your repositories
         #[arg(long, conflicts_with = "remotes")]
@@ -80,7 +87,7 @@ enum Command {
     },
     /// Ask a server for its mirrors, and print its answer
     Ask(asking::Ask),
-    /// Check a mirror list, and push it to refs/meta/mirrors of a remote, where clients that are allowed to read it
+    /// Check a mirror list, and push it to refs/meta/mirrors of a remote, for clients to read
     PublishList {
         /// The list
         #[arg(default_value = "mirrors.toml")]
@@ -102,15 +109,26 @@ enum Command {
     },
     /// Clone and fetch for real, from servers on loopback, and show who sent what
     Demo,
-    /// Print a completion script
+    /// Print a script by which git's own completion completes `git mirror` and `git mirror-fetch`
     Completions {
         /// The shell
-        shell: clap_complete::Shell,
+        shell: Shell,
     },
-    /// Install the man pages, so that `git mirror-fetch --help` finds them
+    /// Install the man pages where man finds them, so that `git mirror --help` opens one
     InstallMan {
-        /// The folder that holds man1, man5 and man7 (default: $XDG_DATA_HOME/man, or ~/.local/share/man)
+        /// The folder that holds man1, man5 and man7 (default: the one beside the folder of this program in PATH)
         dir: Option<PathBuf>,
+    },
+    /// Print what a command does, and its options
+    Help {
+        /// The command
+        command: Option<String>,
+    },
+    /// Print hosts or paths of a remote's mirrors, for completion
+    #[command(hide = true)]
+    MirrorsOf {
+        /// The remote
+        remote: String,
     },
 }
 
@@ -126,6 +144,7 @@ pub fn main_as(command: &str) -> i32 {
 }
 
 fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
+    super::trace::init();
     let args = match Args::try_parse_from(args) {
         Ok(args) => args,
         Err(err) => return super::usage(&err),
@@ -133,61 +152,150 @@ fn run_with(args: impl Iterator<Item = std::ffi::OsString>) -> i32 {
     run(args.command).unwrap_or_else(|err| super::fail(&err))
 }
 
-fn run(command: Command) -> Result<i32> {
-    if !matches!(command, Command::UploadPack(_) | Command::HttpBackend(_) | Command::Serve(_) | Command::Demo) {
+fn run(command: Option<Command>) -> Result<i32> {
+    let serves =
+        matches!(command, Some(Command::UploadPack(_) | Command::HttpBackend(_) | Command::Serve(_) | Command::Demo));
+    if !serves {
         os::end_on_broken_pipe();
     }
     match command {
-        Command::UploadPack(args) => server::upload_pack(&args),
-        Command::HttpBackend(args) => server::http_backend(&args),
-        Command::Serve(args) => server::serve(args),
-        Command::CheckConfig { files } => server::check_config(files),
-        Command::Ask(args) => asking::ask(&args),
-        Command::PublishList { file, remote } => asking::publish(&file, remote.as_deref()),
-        Command::List(args) => standing::list(&args),
-        Command::Probe(args) => standing::probe(&args),
-        Command::Forgive(args) => standing::forgive(&args),
-        Command::Add { remote, url } => manage::add(&Config::load()?, &remote, &url).map(|()| 0),
-        Command::Remove { remote, mirror } => manage::remove(&Config::load()?, &remote, &mirror).map(|()| 0),
-        Command::Prefer { remote, mirrors, always, never, unset } => {
+        None => overview(),
+        Some(Command::UploadPack(args)) => server::upload_pack(&args),
+        Some(Command::HttpBackend(args)) => server::http_backend(&args),
+        Some(Command::Serve(args)) => server::serve(args),
+        Some(Command::CheckConfig { files }) => server::check_config(files),
+        Some(Command::Ask(args)) => asking::ask(&args),
+        Some(Command::PublishList { file, remote }) => asking::publish(&file, remote.as_deref()),
+        Some(Command::List(args)) => list::list(&args),
+        Some(Command::Probe(args)) => standing::probe(&args),
+        Some(Command::Forgive(args)) => standing::forgive(&args),
+        Some(Command::Add { remote, url }) => add(&remote, &url),
+        Some(Command::Remove { remote, mirror }) => {
+            inside()?;
+            manage::remove(&Config::load()?, &remote, &mirror).map(|()| 0)
+        }
+        Some(Command::Prefer { remote, mirrors, always, never, unset }) => {
             let what = match (always, never, unset) {
                 (true, ..) => Prefer::Always,
                 (_, true, _) => Prefer::Never,
                 (.., true) => Prefer::Unset,
                 _ => Prefer::Named(mirrors),
             };
-            manage::prefer(&Config::load()?, &remote, &what).map(|()| 0)
+            inside()?;
+            manage::prefer(&Config::load()?, &remote, &what)?;
+            tell(&[remote])
         }
-        Command::Enable { global: true, which } => {
-            let file = manage::switch_global(true, &which)?;
-            println!("'origin' uses mirrors in all your repositories that have such a remote ({})", file.display());
-            Ok(0)
+        Some(Command::Enable { global: true, which }) => enable_everywhere(&which),
+        Some(Command::Disable { global: true, .. }) => global::switch(false, &[]).map(|_| 0),
+        Some(Command::Enable { which, .. }) => {
+            inside()?;
+            tell(&switch::switch(&Config::load()?, true, &which)?)
         }
-        Command::Disable { global: true, .. } => manage::switch_global(false, &[]).map(|_| 0),
-        Command::Enable { which, .. } => {
-            let remotes = manage::switch(&Config::load()?, true, &which)?;
-            remotes.iter().for_each(|remote| println!("'{remote}' uses mirrors"));
-            Ok(0)
+        Some(Command::Disable { remotes, .. }) => {
+            inside()?;
+            disable(&remotes)
         }
-        Command::Disable { remotes, .. } => {
-            let remotes = manage::switch(&Config::load()?, false, &remotes)?;
-            remotes.iter().for_each(|remote| println!("'{remote}' uses no mirrors"));
-            Ok(0)
-        }
-        Command::Demo => {
-            let program = std::env::current_exe().map_err(|err| {
-                crate::values::Error::new(crate::values::Kind::Local, format!("cannot find this program: {err}"))
-            })?;
+        Some(Command::Demo) => {
+            let program = std::env::current_exe().map_err(Error::doing(Kind::Local, "cannot find this program"))?;
             demo::run(&program, &mut |line| println!("{line}")).map(|()| 0)
         }
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "git-mirror", &mut std::io::stdout());
+        Some(Command::Completions { shell }) => {
+            print!("{}", completions::script(shell, &Args::command(), &super::mirror_fetch::Args::command()));
             Ok(0)
         }
-        Command::InstallMan { dir } => {
-            let dir = man::install(dir)?;
-            println!("man pages are in {}", dir.display());
+        Some(Command::InstallMan { dir }) => install_man(dir),
+        Some(Command::Help { command }) => Ok(help(command)),
+        Some(Command::MirrorsOf { remote }) => {
+            manage::names(&Config::load()?, &remote)?.iter().for_each(|name| words::say(name));
             Ok(0)
         }
     }
+}
+
+/// Says how things stand here, and what can be done.
+fn overview() -> Result<i32> {
+    if Repo::discover().is_some() {
+        list::overview()?;
+    } else {
+        println!("Not in a git repository: there are no remotes, and no mirrors.");
+    }
+    println!("\nCommands:");
+    let all = Args::command();
+    for name in FIRST {
+        let about = all.find_subcommand(name).and_then(|command| command.get_about()).map(ToString::to_string);
+        println!("  {name:<8}  {}", about.unwrap_or_default());
+    }
+    println!("\n`git mirror help` lists all, `git mirror help <command>` explains one.");
+    Ok(0)
+}
+
+fn help(command: Option<String>) -> i32 {
+    let words = ["git-mirror".to_owned()].into_iter().chain(command).chain(["--help".to_owned()]);
+    match Args::try_parse_from(words) {
+        Ok(_) => 0,
+        Err(err) => super::usage(&err),
+    }
+}
+
+fn add(remote: &str, urls: &[String]) -> Result<i32> {
+    inside()?;
+    for (url, odd) in manage::add(&Config::load()?, remote, urls)? {
+        super::warn(&format!("'{url}' {}", words::odd(&odd)));
+    }
+    tell(&[remote.to_owned()])
+}
+
+/// Says how the mirrors of some remotes stand now.
+fn tell(remotes: &[String]) -> Result<i32> {
+    let config = Config::load()?;
+    for remote in remotes {
+        words::tell(&Standing::of(&config, remote)?);
+    }
+    Ok(0)
+}
+
+fn disable(remotes: &[String]) -> Result<i32> {
+    let remotes = switch::switch(&Config::load()?, false, remotes)?;
+    let config = Config::load()?;
+    for remote in remotes {
+        words::say(&format!("plain git uses no mirrors for '{remote}'"));
+        if Standing::of(&config, &remote)?.switch != switch::Switch::Off {
+            words::say(&format!("  it is switched on elsewhere: here remote.{remote}.preferMirror is now false"));
+            words::hint(&format!("`git mirror enable {remote}` undoes that"));
+        }
+        words::hint(&format!(
+            "on a machine without git-mirror, stock git needs: git config --unset remote.{remote}.vcs"
+        ));
+    }
+    Ok(0)
+}
+
+fn enable_everywhere(prefixes: &[String]) -> Result<i32> {
+    let file = global::switch(true, prefixes)?;
+    let whose = match prefixes {
+        [] => "that have such a remote".to_owned(),
+        _ => format!("that have a remote below {}", prefixes.join(", ")),
+    };
+    words::say(&format!("mirrors are switched on for 'origin' in all your repositories {whose}"));
+    words::say(&format!("({} says so)", file.display()));
+    if Config::load()?.subsections("mirror", "mirrorof").next().is_none() {
+        words::hint(
+            "no mirror of a whole server is known; `git config --global mirror.<url>.mirrorOf <url>` names one",
+        );
+    }
+    Ok(0)
+}
+
+fn install_man(dir: Option<PathBuf>) -> Result<i32> {
+    let installed = man::install(dir)?;
+    words::say(&format!("man pages are in {}", installed.dir.display()));
+    match installed.found {
+        man::Found::There => {}
+        man::Found::Elsewhere => words::hint(&format!(
+            "man does not look there; export MANPATH=\"{}:\" has it do so",
+            installed.dir.display()
+        )),
+        man::Found::NoMan => words::hint("man is not installed here, or does not say where it looks"),
+    }
+    Ok(0)
 }

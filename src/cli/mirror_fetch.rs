@@ -1,5 +1,7 @@
 //! `git mirror-fetch`: a few options of its own, everything else is `git fetch`'s.
 
+use std::ffi::OsString;
+
 use clap::Parser;
 
 use crate::adapters::os::{self, Ended};
@@ -9,7 +11,7 @@ use crate::usecases::fetching::mirror_fetch::{self, Order};
 ///
 /// Takes every argument of `git fetch` as well, and hands it on.
 #[derive(Debug, Parser)]
-#[command(name = "git mirror-fetch", version, max_term_width = 100)]
+#[command(name = "git mirror-fetch", bin_name = "git mirror-fetch", version, max_term_width = 100)]
 #[command(override_usage = "git mirror-fetch [<options>] [<any git fetch arguments>]")]
 pub struct Args {
     /// Use this mirror, before all others (may be repeated)
@@ -32,10 +34,14 @@ pub struct Args {
     mirrors_from_ref: bool,
 }
 
-/// Runs the command; returns the exit code.
+/// Runs the program; returns the exit code.
 pub fn main() -> i32 {
-    let (ours, fetch) = split(std::env::args().skip(1));
-    let args = match Args::try_parse_from(std::iter::once("git-mirror-fetch".to_owned()).chain(ours)) {
+    if let Some(code) = super::guard() {
+        return code;
+    }
+    super::trace::init();
+    let (ours, fetch) = split(std::env::args_os().skip(1));
+    let args = match Args::try_parse_from(std::iter::once("git-mirror-fetch".into()).chain(ours)) {
         Ok(args) => args,
         Err(err) => return super::usage(&err),
     };
@@ -59,18 +65,18 @@ pub fn main() -> i32 {
     }
 }
 
-/// Returns our own arguments, and git's.
-fn split(args: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
+/// Returns our own arguments, and git's, which may be any bytes.
+fn split(args: impl Iterator<Item = OsString>) -> (Vec<OsString>, Vec<OsString>) {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     let mut args = args.peekable();
     while let Some(arg) = args.next() {
-        let name = arg.split('=').next().unwrap_or_default();
-        match name {
+        let text = arg.to_string_lossy();
+        match text.split('=').next().unwrap_or_default() {
             "--" => {
                 theirs.push(arg);
                 theirs.extend(args.by_ref());
             }
-            "--mirror-url" if arg == "--mirror-url" => {
+            "--mirror-url" if text == "--mirror-url" => {
                 ours.push(arg);
                 ours.extend(args.next());
             }
@@ -84,11 +90,13 @@ fn split(args: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use super::*;
 
     #[test]
     fn splits() {
-        let words = |line: &str| -> Vec<String> { line.split_whitespace().map(Into::into).collect() };
+        let words = |line: &str| -> Vec<OsString> { line.split_whitespace().map(Into::into).collect() };
         for (line, ours, theirs) in [
             ("--prune origin --mirror-url u main", "--mirror-url u", "--prune origin main"),
             ("--mirror-url=u -p", "--mirror-url=u", "-p"),
@@ -98,5 +106,14 @@ mod tests {
         ] {
             assert_eq!(split(words(line).into_iter()), (words(ours), words(theirs)), "{line}");
         }
+    }
+
+    #[test]
+    fn passes_on_what_is_no_text() {
+        let odd = OsString::from_vec(b"\xff\xfe".to_vec());
+        let args = [odd.clone(), "--".into(), odd.clone()];
+        assert_eq!(split(args.clone().into_iter()), (vec![], args.to_vec()));
+        let args = ["--mirror-url".into(), odd.clone(), "origin".into()];
+        assert_eq!(split(args.into_iter()), (vec!["--mirror-url".into(), odd], vec!["origin".into()]));
     }
 }

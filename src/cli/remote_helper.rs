@@ -16,8 +16,12 @@ struct Args {
     url: Option<String>,
 }
 
-/// Runs the helper; returns the exit code.
+/// Runs the program; returns the exit code.
 pub fn main() -> i32 {
+    if let Some(code) = super::guard() {
+        return code;
+    }
+    super::trace::init();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(err) => return super::usage(&err),

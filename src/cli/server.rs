@@ -1,6 +1,7 @@
 //! The server side of `git mirror`: `upload-pack`, `http-backend`, `serve`, `check-config`.
 
 use std::path::{Path, PathBuf};
+#[cfg(feature = "serve")]
 use std::time::Duration;
 
 use core::net::IpAddr;
@@ -9,8 +10,10 @@ use crate::adapters::git::repo::Repo;
 use crate::adapters::kept::geoip::Database;
 use crate::adapters::list_file::{self, FILE_NAME};
 use crate::usecases::serving::http_backend;
+use crate::usecases::serving::request;
+#[cfg(feature = "serve")]
 use crate::usecases::serving::serve;
-use crate::usecases::serving::served::Site;
+use crate::usecases::serving::site::Site;
 use crate::usecases::serving::upload_pack;
 use crate::values::{Error, Kind, Result};
 
@@ -77,6 +80,7 @@ pub struct HttpBackend {
     trusted_proxies: Proxies,
 }
 
+#[cfg(feature = "serve")]
 #[derive(Debug, clap::Args)]
 pub struct Serve {
     /// Where to listen: http://<address>:<port> or git://<address>:<port> (may be repeated); port 0 takes a free one
@@ -123,7 +127,7 @@ pub fn upload_pack(args: &UploadPack) -> Result<i32> {
         advertise: args.http_backend_info_refs,
     };
     // Over a network, stderr is often the client's: what is wrong here is none of its business.
-    let local = upload_pack::client_address().is_none();
+    let local = request::client_address().is_none();
     let log = move |text: &str| {
         tracing::warn!("{text}");
         if local {
@@ -142,7 +146,24 @@ pub fn http_backend(args: &HttpBackend) -> Result<i32> {
     http_backend::run(&site, &args.trusted_proxies.0)
 }
 
+/// Any arguments: there is nobody to read them.
+#[cfg(not(feature = "serve"))]
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Serve {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    _any: Vec<std::ffi::OsString>,
+}
+
+/// Says that there is no server in this program.
+#[cfg(not(feature = "serve"))]
+pub fn serve(_: Serve) -> Result<i32> {
+    let err = Error::new(Kind::Usage, "'git mirror serve': this git-mirror was built without it");
+    Err(err.hint("build it with cargo's feature `serve`, which is on unless --no-default-features is given"))
+}
+
 /// Runs `git mirror serve`; returns the exit code.
+#[cfg(feature = "serve")]
 pub fn serve(args: Serve) -> Result<i32> {
     let none = |name: &str| Error::new(Kind::Usage, format!("--{name} must be at least 1"));
     for (name, value) in [("max-connections", args.max_connections), ("max-transfers", args.max_transfers)] {
@@ -175,6 +196,7 @@ pub fn serve(args: Serve) -> Result<i32> {
 }
 
 /// Returns the time in UTC, as RFC 3339 writes it.
+#[cfg(feature = "serve")]
 fn timestamp() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let time = gix::date::Time::new(i64::try_from(now).unwrap_or(0), 0);

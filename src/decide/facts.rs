@@ -138,7 +138,7 @@ impl Host {
 
     /// Takes a success.
     pub fn succeed(&mut self, now: u64) {
-        self.good += 1;
+        self.good = self.good.saturating_add(1);
         self.used = now;
         self.backoff = Backoff::default();
         self.age();
@@ -146,21 +146,22 @@ impl Host {
 
     /// Takes a failure.
     pub fn fail(&mut self, failure: Failure, why: &str, now: u64) {
-        self.bad += 1;
+        self.bad = self.bad.saturating_add(1);
         self.used = now;
         self.backoff.fail(failure, why, now);
         self.age();
     }
 
     fn age(&mut self) {
-        if self.good + self.bad > MEMORY {
+        if self.good.saturating_add(self.bad) > MEMORY {
             (self.good, self.bad) = (self.good / 2, self.bad / 2);
         }
     }
 
     /// Returns how likely the next request goes well, 0 to 1; a host that is not known is trusted.
     pub fn success(&self) -> f64 {
-        f64::from(self.good + 1) / f64::from(self.good + self.bad + 1)
+        let (good, bad) = (f64::from(self.good), f64::from(self.bad));
+        (good + 1.0) / (good + bad + 1.0)
     }
 }
 
@@ -185,6 +186,15 @@ impl Copy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_of_a_damaged_file_do_not_overflow() {
+        let mut host = Host { good: u32::MAX, bad: u32::MAX, ..Host::default() };
+        assert!((0.4..0.6).contains(&host.success()));
+        host.succeed(1);
+        host.fail(Failure::Trouble, "silent", 2);
+        assert!((0.4..0.6).contains(&host.success()));
+    }
 
     #[test]
     fn follows_its_samples() {

@@ -7,6 +7,7 @@ pub mod refspace;
 pub mod refspec;
 pub mod report;
 pub mod safe_text;
+pub mod stable_hash;
 pub mod url;
 pub mod url_key;
 

@@ -12,12 +12,14 @@ pub enum Event {
         /// Whether to show progress.
         progress: bool,
     },
-    /// A mirror is about to be asked.
+    /// A mirror is about to be asked: what arrives from now on comes from it.
     Asking {
         /// Who, for people.
         mirror: String,
     },
-    /// Objects are arriving from a mirror.
+    /// What arrives from now on comes from a server that is not told of as [`Event::Asking`].
+    Source(String),
+    /// Objects are arriving.
     Receiving {
         /// Objects seen so far.
         objects: u64,
@@ -63,6 +65,11 @@ pub enum Event {
         /// Time since the helper began.
         elapsed: Duration,
     },
+}
+
+/// Returns a number with what it counts, `one` of which it may be: `1 ref`, `2 refs`.
+pub fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Takes events. Implemented by layer 5, and by tests.

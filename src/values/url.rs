@@ -104,7 +104,7 @@ impl GitUrl {
     fn hosted(raw: &str, scheme: &str, transport: Transport, authority: &str, path: &str) -> Self {
         // Old notations, still read by git: `[user@host:port]`, `[user@::1]:port`.
         let inside = authority.strip_prefix('[').and_then(|a| a.split_once(']'));
-        let (userinfo, rest) = match inside.and_then(|(inside, after)| Some((inside.split_once('@')?, after))) {
+        let (userinfo, rest) = match inside.and_then(|(inside, after)| Some((inside.rsplit_once('@')?, after))) {
             Some(((user, host), after)) => (Some(user), format!("[{host}]{after}")),
             None => match authority.rsplit_once('@') {
                 Some((user, host)) => (Some(user), host.to_owned()),
@@ -313,6 +313,8 @@ mod tests {
             ("h:/abs", (Ssh, None, "h".into(), None, "/abs".into())),
             ("[h:2222]:a", (Ssh, None, "h".into(), Some(2222), "a".into())),
             ("[::1]:a", (Ssh, None, "::1".into(), None, "a".into())),
+            // As ssh itself takes it apart.
+            ("[a:b@c@h:22]:a", (Ssh, some("a:b@c"), "h".into(), Some(22), "a".into())),
             ("[git@h:2222]:a", (Ssh, some("git"), "h".into(), Some(2222), "a".into())),
             ("ssh://[git@::1]:22/a", (Ssh, some("git"), "::1".into(), Some(22), "/a".into())),
             ("ssh://[git@h:22]/a", (Ssh, some("git"), "h".into(), Some(22), "/a".into())),

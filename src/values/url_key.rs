@@ -45,7 +45,9 @@ pub fn without_credentials(url: &str) -> String {
     let Ok(parsed) = GitUrl::parse(url) else {
         // No URL that anything could use: whatever may be a password goes.
         let Some(at) = url.rfind('@') else { return url.to_owned() };
-        let scheme = url.find("://").filter(|end| *end < at).map_or("", |end| &url[..end + 3]);
+        let is_scheme = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+        let end = url.find("://").filter(|end| *end < at && is_scheme(&url[..*end]));
+        let scheme = end.map_or("", |end| &url[..end + 3]);
         return format!("{scheme}{}", &url[at + 1..]);
     };
     let user = match (parsed.transport, parsed.userinfo.as_deref()) {
@@ -238,6 +240,7 @@ mod tests {
     fn strips_credentials() {
         for (url, sent) in [
             ("https://h/a@b", "https://h/a@b"),
+            ("[u:secret@h://\0@z/a", "z/a"),
             ("https://h/a.git", "https://h/a.git"),
             ("https://u:secret@h:8443/a?x=1", "https://h:8443/a?x=1"),
             ("https://secret@h/a", "https://h/a"),

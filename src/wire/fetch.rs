@@ -59,11 +59,11 @@ impl FetchRequest {
     }
 
     /// Returns the packets to send: git's own without `want` lines for what is `here`, and with `wants` and `haves` added
-    /// (each once), in front of `done`.
+    /// (each once), in front of `done`. What git wants may well be among the `haves`: it is what mirrors gave.
     pub fn with(&self, here: &HashSet<ObjectId>, wants: &[ObjectId], haves: &[ObjectId]) -> Vec<Pkt> {
-        let known: HashSet<_> = self.wants.iter().chain(&self.haves).collect();
-        let extra = (wants.iter().filter(|id| !known.contains(id)).map(|id| Pkt::line(&format!("want {id}"))))
-            .chain(haves.iter().filter(|id| !known.contains(id)).map(|id| Pkt::line(&format!("have {id}"))));
+        let (wanted, had): (HashSet<_>, HashSet<_>) = (self.wants.iter().collect(), self.haves.iter().collect());
+        let extra = (wants.iter().filter(|id| !wanted.contains(id)).map(|id| Pkt::line(&format!("want {id}"))))
+            .chain(haves.iter().filter(|id| !had.contains(id)).map(|id| Pkt::line(&format!("have {id}"))));
         let is_tail = |pkt: &Pkt| *pkt == Pkt::Flush || pkt.text() == b"done";
         let tail = self.packets.iter().position(is_tail).unwrap_or(self.packets.len());
         let (head, tail) = self.packets.split_at(tail);
@@ -192,9 +192,14 @@ mod tests {
     fn adds_in_front_of_done_and_only_what_is_new() {
         let (a, b): (ObjectId, ObjectId) = (A.parse().expect("hex"), B.parse().expect("hex"));
         let none = HashSet::new();
+        let lines = |got: &[Pkt]| -> Vec<_> {
+            got[3..].iter().map(|pkt| String::from_utf8_lossy(pkt.text()).into_owned()).collect()
+        };
         let got = request(&[&format!("want {A}"), "done"]).with(&none, &[a], &[a, b]);
-        let lines: Vec<_> = got.iter().map(|pkt| String::from_utf8_lossy(pkt.text()).into_owned()).collect();
-        assert_eq!(lines[3..], [format!("want {A}"), format!("have {B}"), "done".into(), String::new()]);
+        let (want, have) = (|id| format!("want {id}"), |id| format!("have {id}"));
+        assert_eq!(lines(&got), [want(A), have(A), have(B), "done".into(), String::new()]);
+        let got = request(&[&want(A), &want(B), &have(B), "done"]).with(&HashSet::from([a]), &[], &[a, b]);
+        assert_eq!(lines(&got), [want(B), have(B), have(A), "done".into(), String::new()]);
         let got = request(&[&format!("want {A}")]).with(&none, &[], &[b]);
         assert_eq!(got[got.len() - 2].text(), format!("have {B}").as_bytes());
         let got = request(&[&format!("want {A}"), &format!("want {B}")]).with(&HashSet::from([a]), &[], &[]);

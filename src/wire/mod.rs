@@ -4,11 +4,13 @@
 
 pub mod advert;
 pub mod fetch;
+pub mod git_request;
 pub mod mirror_command;
 pub mod pkt;
 pub mod refs;
 
 pub use advert::Advert;
 pub use fetch::{AckFilter, FetchRequest};
+pub use git_request::GitRequest;
 pub use pkt::Pkt;
 pub use refs::{RefList, RemoteRef};

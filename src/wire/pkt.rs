@@ -65,6 +65,11 @@ impl Pkt {
         Pkt::Data(format!("{line}\n").into_bytes())
     }
 
+    /// Returns the packet by which a server refuses; git's client shows `text`, of which the first 1,000 bytes go out.
+    pub fn err(text: &str) -> Self {
+        Pkt::line(&format!("ERR {}", &text[..text.floor_char_boundary(1000)]))
+    }
+
     /// Returns the payload without its line feed; nothing for the special packets.
     pub fn text(&self) -> &[u8] {
         match self {
@@ -85,6 +90,22 @@ impl Pkt {
             Pkt::Delim => out.extend_from_slice(b"0001"),
             Pkt::ResponseEnd => out.extend_from_slice(b"0002"),
         }
+    }
+}
+
+/// Returns `packets` as they go over the wire.
+pub fn encoded(packets: &[Pkt]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    packets.iter().for_each(|pkt| pkt.encode(&mut bytes));
+    bytes
+}
+
+/// Returns the end of the packet at `at`, and its payload (none for a special one).
+pub fn packet(bytes: &[u8], at: usize) -> Option<(usize, &[u8])> {
+    let digits = bytes.get(at..at + HEADER)?.try_into().ok()?;
+    match Head::parse(digits).ok()? {
+        Head::Data(len) => Some((at + HEADER + len, bytes.get(at + HEADER..at + HEADER + len)?)),
+        _ => Some((at + HEADER, b"")),
     }
 }
 

@@ -62,8 +62,8 @@ impl Config {
     pub(super) fn read(mut git: Command) -> Result<Self> {
         let text = process::output(&mut git, b"").map_err(|err| Error::new(Kind::Config, err.message))?;
         let lines = |name: &str| -> Vec<String> {
-            let value = std::env::var(name).unwrap_or_default();
-            value.lines().filter(|line| !line.is_empty()).map(Into::into).collect()
+            let value = std::env::var_os(name).unwrap_or_default();
+            value.to_string_lossy().lines().filter(|line| !line.is_empty()).map(Into::into).collect()
         };
         Ok(Self::parse(&text).with_run(&lines(ENV_URLS), &lines(ENV_PREFER)))
     }
@@ -155,8 +155,8 @@ impl Config {
     /// Returns whether git's own policy lets a process use a transport: `GIT_ALLOW_PROTOCOL`, `protocol.<x>.allow`,
     /// `protocol.allow`, and the defaults (git-config(1), `protocol.allow`).
     pub fn protocol_allowed(&self, scheme: &str) -> bool {
-        if let Ok(list) = std::env::var("GIT_ALLOW_PROTOCOL") {
-            return list.split(':').any(|allowed| allowed == scheme);
+        if let Some(list) = std::env::var_os("GIT_ALLOW_PROTOCOL") {
+            return list.to_string_lossy().split(':').any(|allowed| allowed == scheme);
         }
         let policy = self.get(&format!("protocol.{scheme}.allow")).or_else(|| self.get("protocol.allow"));
         let policy = policy.unwrap_or(match scheme {
@@ -166,7 +166,9 @@ impl Config {
         });
         match policy {
             "always" => true,
-            "user" => std::env::var("GIT_PROTOCOL_FROM_USER").ok().and_then(|v| bool_of(&v)).unwrap_or(true),
+            // git ends at one that is no boolean; what it lets nobody use, nobody uses.
+            "user" => std::env::var_os("GIT_PROTOCOL_FROM_USER")
+                .is_none_or(|value| bool_of(&value.to_string_lossy()).unwrap_or(false)),
             _ => false,
         }
     }
@@ -276,6 +278,13 @@ pub fn bool_of(value: &str) -> Option<bool> {
         "false" | "no" | "off" | "0" | "" => Some(false),
         _ => None,
     }
+}
+
+/// Returns the values of a key in this repository's own configuration.
+pub fn local(key: &str) -> Vec<String> {
+    let read = process::output(&mut process::git(["config", "--local", "-z", "--get-all", key]), b"");
+    let text = read.unwrap_or_default();
+    String::from_utf8_lossy(&text).split_terminator('\0').map(Into::into).collect()
 }
 
 /// Runs `git config <args>`, some times where another process is writing: git itself does not wait for it.

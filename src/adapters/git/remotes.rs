@@ -15,14 +15,30 @@ pub fn default_remote(config: &Config) -> String {
     })
 }
 
-/// Returns the URL of a configured remote, `insteadOf` applied.
+/// Returns the URL of a configured remote, `insteadOf` applied: canonical's.
 ///
 /// # Errors
 /// [`Kind::Usage`] where there is none.
 pub fn remote_url(config: &Config, remote: &str) -> Result<String> {
-    let key = format!("remote.{remote}.url");
-    let url = config.all(&key).next();
-    url.map(|url| config.rewritten(url.strip_prefix("mirror::").unwrap_or(url))).ok_or_else(|| {
+    let url = configured(config, remote)?;
+    Ok(config.rewritten(url.strip_prefix("mirror::").unwrap_or(url)))
+}
+
+/// Returns the URL that git uses for a configured remote, `insteadOf` applied: with `mirror::` where that is how it gets
+/// to the helper.
+///
+/// # Errors
+/// [`Kind::Usage`] where there is none.
+pub fn raw_url(config: &Config, remote: &str) -> Result<String> {
+    let url = configured(config, remote)?;
+    let rules = config.subsections("url", "insteadof").filter(|(_, prefix)| url.starts_with(prefix));
+    let longest = rules.max_by_key(|(_, prefix)| prefix.len());
+    Ok(longest.map_or_else(|| url.to_owned(), |(base, prefix)| format!("{base}{}", &url[prefix.len()..])))
+}
+
+fn configured<'a>(config: &'a Config, remote: &str) -> Result<&'a str> {
+    let url = config.subsections("remote", "url").find(|(name, _)| *name == remote);
+    url.map(|(_, url)| url).ok_or_else(|| {
         Error::new(Kind::Usage, format!("No such remote: '{remote}'")).hint("`git remote` lists those there are")
     })
 }

@@ -1,13 +1,21 @@
 //! The local repository, through git's own plumbing: proofs, `refs/mirror/*`, and what is reachable.
 
+use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gix::ObjectId;
+use gix::bstr::ByteSlice;
 
 use crate::adapters::git::config::Config;
 use crate::adapters::process::{self, LOCAL_ENV, output};
 use crate::values::{Error, Kind, Result, refspace};
+
+/// How many ancestors of a tip are offered one by one to a server that may not know it.
+const OLDER: usize = 256;
+/// Most bytes of `FETCH_HEAD` that are read.
+const MOST_FETCHED: u64 = 16 << 20;
 
 /// A repository, and how git is told which one is meant: no command depends on the folder that this process is in, and
 /// only those of a repository that was discovered see what its environment says of that one.
@@ -65,6 +73,11 @@ impl Repo {
         })
     }
 
+    /// Returns the git directory.
+    pub fn git_dir(&self) -> &Path {
+        &self.git_dir
+    }
+
     /// Returns `git` with `args`, for this repository, not yet started.
     pub fn git<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = addressed(&self.git_dir, self.ambient);
@@ -112,10 +125,7 @@ impl Repo {
     pub fn recent_tips(&self, count: usize) -> Result<Vec<ObjectId>> {
         let out =
             output(&mut self.git(["for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)"]), b"")?;
-        let text = String::from_utf8_lossy(&out);
-        let real =
-            text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, n)| !n.starts_with(refspace::PREFIX));
-        Ok(real.filter_map(|(hex, _)| hex.parse().ok()).take(count).collect())
+        Ok(real_refs(&String::from_utf8_lossy(&out)).take(count).collect())
     }
 
     /// Proves that everything that `tips` reach is present, but for what `vouched` reach: commits of which git says that
@@ -127,7 +137,33 @@ impl Repo {
     /// # Errors
     /// [`Kind::Proof`] where an object is missing or damaged.
     pub fn prove(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> Result<()> {
-        let mut command = self.git(["rev-list", "--objects", "--quiet", "--stdin"]);
+        let (mut command, input) = self.proof(tips, vouched, quarantine);
+        let proved = output(command.arg("--quiet"), &input).map(|_| ());
+        proved.map_err(|err| Error::new(Kind::Proof, err.message))
+    }
+
+    /// As [`Repo::prove`], and hands to `reached` what `tips` reach beyond what is vouched for.
+    ///
+    /// # Errors
+    /// As [`Repo::prove`].
+    pub fn prove_each(
+        &self,
+        tips: &[ObjectId],
+        vouched: &[ObjectId],
+        quarantine: &Path,
+        mut reached: impl FnMut(ObjectId),
+    ) -> Result<()> {
+        let (mut command, input) = self.proof(tips, vouched, Some(quarantine));
+        let hex = self.hash.len_in_hex();
+        process::each_line(&mut command, &input, |line| {
+            // The name of a file may follow.
+            line.get(..hex).and_then(|id| ObjectId::from_hex(id).ok()).into_iter().for_each(&mut reached);
+        })
+        .map_err(|err| Error::new(Kind::Proof, err.message))
+    }
+
+    fn proof(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> (Command, Vec<u8>) {
+        let mut command = self.git(["rev-list", "--objects", "--stdin"]);
         command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
         if vouched.is_empty() {
             command.args(["--not", "--exclude=refs/mirror/*", "--all"]);
@@ -141,7 +177,51 @@ impl Repo {
         }
         let mut input = lines(tips.iter());
         input.extend(vouched.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
-        output(&mut command, &input).map(|_| ()).map_err(|err| Error::new(Kind::Proof, err.message))
+        (command, input)
+    }
+
+    /// Packs what `tips` reach and no ref outside `refs/mirror/` does into `<base>-<hash>.pack`, with its index. There is no
+    /// such pack where that is nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where an object is missing.
+    pub fn pack_unreached(&self, tips: &[ObjectId], base: &Path) -> Result<()> {
+        let mut input = lines(tips.iter());
+        for id in self.recent_tips(usize::MAX)? {
+            input.extend(format!("^{id}\n").into_bytes());
+        }
+        self.pack(&["--revs"], &input, base)
+    }
+
+    /// Packs the objects `ids`, as [`Repo::pack_unreached`] does.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where one is missing.
+    pub fn pack_these(&self, ids: &[ObjectId], base: &Path) -> Result<()> {
+        self.pack(&[], &lines(ids.iter()), base)
+    }
+
+    fn pack(&self, how: &[&str], input: &[u8], base: &Path) -> Result<()> {
+        // Deltas that are there are used again; none is looked for.
+        let args = ["pack-objects", "-q", "--non-empty", "--delta-base-offset", "--window=0"];
+        let mut command = self.git(args);
+        command.args(how).arg(base).env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
+        output(&mut command, input).map(drop)
+    }
+
+    /// Returns loose objects that were written at `since` or later.
+    pub fn loose_since(&self, since: std::time::SystemTime) -> Vec<ObjectId> {
+        let mut found = Vec::new();
+        let folders = std::fs::read_dir(&self.objects).into_iter().flatten().flatten();
+        for folder in folders.filter(|folder| folder.file_name().len() == 2) {
+            for file in std::fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                let mut hex = folder.file_name().to_string_lossy().into_owned();
+                hex.push_str(&file.file_name().to_string_lossy());
+                let new = || file.metadata().and_then(|m| m.modified()).is_ok_and(|modified| modified >= since);
+                found.extend(ObjectId::from_hex(hex.as_bytes()).ok().filter(|_| new()));
+            }
+        }
+        found
     }
 
     /// Has `command` read and write `quarantine`, with this repository's objects behind it.
@@ -181,17 +261,32 @@ impl Repo {
         let mut input = lines(commits.iter());
         input.extend(from.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
         let out = output(&mut command, &input)?;
-        let out: std::collections::HashSet<ObjectId> = oids(&out).collect();
+        let out: HashSet<ObjectId> = oids(&out).collect();
         Ok(commits.iter().filter(|id| out.contains(*id)).copied().collect())
     }
 
-    /// Returns first-parent ancestors of `tip` at distances 1, 2, 4, 8, … (at most 16): commits that a server which
-    /// does not know `tip` may know.
-    pub fn older(&self, tip: &ObjectId) -> Vec<ObjectId> {
-        let args = ["rev-list", "--first-parent", "--max-count=32769", &tip.to_string()];
-        let out = output(&mut self.git(args), b"").unwrap_or_default();
-        let line: Vec<ObjectId> = oids(&out).collect();
-        (0..16).map_while(|power| line.get(1 << power).copied()).collect()
+    /// Returns ancestors of `tips` that `known` do not reach, the latest first: the first [`OLDER`] of them, then each that
+    /// is twice as far: commits that a server which does not know the tips may know. git's own negotiation gives up
+    /// after as many (`MAX_IN_VAIN` in its `fetch-pack.c`).
+    pub fn older(&self, tips: &[ObjectId], known: &[ObjectId]) -> Vec<ObjectId> {
+        if tips.is_empty() {
+            return Vec::new();
+        }
+        let mut input = lines(tips.iter());
+        input.extend(known.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
+        let out = output(&mut self.git(["rev-list", "--max-count=32769", "--stdin"]), &input).unwrap_or_default();
+        let all: Vec<ObjectId> = oids(&out).collect();
+        let far = (0..).map(|power| OLDER << power).map_while(|at| all.get(at));
+        all.iter().take(OLDER).chain(far).copied().collect()
+    }
+
+    /// Returns what refs outside `refs/mirror/` name, in the order of their names.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails.
+    pub fn tips(&self) -> Result<Vec<ObjectId>> {
+        let out = output(&mut self.git(["for-each-ref", "--format=%(objectname) %(refname)"]), b"")?;
+        Ok(real_refs(&String::from_utf8_lossy(&out)).collect())
     }
 
     /// Creates or moves refs, all or none, without reflogs.
@@ -227,31 +322,67 @@ impl Repo {
             .collect())
     }
 
-    /// Deletes those of `refs`, which [`Repo::mirror_refs`] gave, that `from` or a ref elsewhere reaches; returns how many stay.
-    ///
-    /// This is the clean-up walk of docs/architecture.md ("Seeding, step by step", 10): the mirror's refs interesting, the real ones uninteresting.
+    /// Returns whether there may be a ref below `refs/mirror/`: where git keeps refs in files, without asking git.
+    pub fn has_mirror_refs(&self) -> bool {
+        if self.common_dir.join("reftable").exists() {
+            return self.mirror_refs().map_or(true, |refs| !refs.is_empty());
+        }
+        if self.common_dir.join("refs/mirror").exists() {
+            return true;
+        }
+        let name = format!(" {}", refspace::PREFIX);
+        let packed = std::fs::read(self.common_dir.join("packed-refs")).unwrap_or_default();
+        packed.split(|byte| *byte == b'\n').any(|line| line.get(40..).is_some_and(|l| l.contains_str(&name)))
+    }
+
+    /// Deletes those of `refs` that are [`Repo::superfluous`].
     ///
     /// # Errors
     /// [`Kind::Local`] where git fails; then nothing is deleted.
-    pub fn tidy(&self, refs: &[MirrorRef], from: &[ObjectId]) -> Result<usize> {
-        if refs.is_empty() {
-            return Ok(0);
-        }
+    pub fn tidy(&self, refs: &[MirrorRef], from: &[ObjectId]) -> Result<()> {
+        self.delete(&self.superfluous(refs, from)?)
+    }
+
+    /// Returns those of `refs`, which [`Repo::mirror_refs`] gave, that `from` or a ref elsewhere reaches.
+    ///
+    /// This is the clean-up walk of docs/architecture.md ("Seeding, step by step", 10): the mirror's refs interesting, the
+    /// real ones uninteresting.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails.
+    pub fn superfluous<'r>(&self, refs: &'r [MirrorRef], from: &[ObjectId]) -> Result<Vec<&'r MirrorRef>> {
         // Most are named by canonical itself; only the others are worth a walk.
-        let named: std::collections::HashSet<&ObjectId> = from.iter().collect();
+        let named: HashSet<&ObjectId> = from.iter().collect();
         let commits: Vec<ObjectId> = refs.iter().filter_map(|r| r.commit).filter(|id| !named.contains(id)).collect();
-        let unreached: std::collections::HashSet<_> = match commits.as_slice() {
+        let unreached: HashSet<_> = match commits.as_slice() {
             [] => Default::default(),
             commits => self.unreached(commits, from, None)?.into_iter().collect(),
         };
-        let stays = |r: &MirrorRef| r.commit.is_some_and(|commit| unreached.contains(&commit));
-        let gone: String =
-            refs.iter().filter(|r| !stays(r)).map(|r| format!("delete {} {}\n", r.name, r.oid)).collect();
-        if !gone.is_empty() {
-            output(&mut self.git(["update-ref", "--stdin"]), gone.as_bytes())?;
-            self.remove_empty_dirs();
+        let stays = |r: &&MirrorRef| r.commit.is_some_and(|commit| unreached.contains(&commit));
+        Ok(refs.iter().filter(|r| !stays(r)).collect())
+    }
+
+    /// Deletes refs, all or none, that are still as they were read.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where git fails; then nothing is deleted.
+    pub fn delete(&self, refs: &[&MirrorRef]) -> Result<()> {
+        if refs.is_empty() {
+            return Ok(());
         }
-        Ok(refs.iter().filter(|r| stays(r)).count())
+        let input: String = refs.iter().map(|r| format!("delete {} {}\n", r.name, r.oid)).collect();
+        output(&mut self.git(["update-ref", "--stdin"]), input.as_bytes())?;
+        self.remove_empty_dirs();
+        Ok(())
+    }
+
+    /// Returns what the last fetch in this worktree named, as `FETCH_HEAD` has it.
+    pub fn fetched_last(&self) -> Vec<ObjectId> {
+        let mut text = Vec::new();
+        let file = crate::adapters::os::open_file(&self.git_dir.join("FETCH_HEAD"));
+        let _ = file.and_then(|file| file.take(MOST_FETCHED).read_to_end(&mut text));
+        let first = |line: &[u8]| ObjectId::from_hex(line.split(|byte| *byte == b'\t').next()?).ok();
+        text.split(|byte| *byte == b'\n').filter_map(first).collect()
     }
 
     /// Returns the short name of the current branch, born or not; `None` where HEAD is detached.
@@ -295,6 +426,12 @@ pub struct MirrorRef {
     pub oid: ObjectId,
     /// The commit that it finally names, where it does.
     pub commit: Option<ObjectId>,
+}
+
+/// Reads lines of `<id> <refname>`; returns the ids of those that are not below `refs/mirror/`.
+fn real_refs(text: &str) -> impl Iterator<Item = ObjectId> {
+    let real = text.lines().filter_map(|line| line.split_once(' ')).filter(|(_, n)| !n.starts_with(refspace::PREFIX));
+    real.filter_map(|(hex, _)| hex.parse().ok())
 }
 
 fn lines<'a>(ids: impl Iterator<Item = &'a ObjectId>) -> Vec<u8> {

@@ -21,8 +21,11 @@ const MOST_FILES: usize = 10_000;
 #[derive(Debug)]
 pub struct FileCache<T> {
     believed: Duration,
-    kept: Mutex<HashMap<PathBuf, Kept<T>>>,
+    kept: Mutex<HashMap<PathBuf, Slot<T>>>,
 }
+
+/// What is kept of one file; locked while it is read, so that others wait for that file only.
+type Slot<T> = Arc<Mutex<Option<Kept<T>>>>;
 
 #[derive(Debug)]
 struct Kept<T> {
@@ -65,8 +68,16 @@ impl<T> FileCache<T> {
         is_current: impl FnOnce(&T) -> bool,
         read: impl FnOnce() -> Result<Option<T>>,
     ) -> Result<Option<Arc<T>>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = kept.get_mut(path) {
+        // One lock a file: who wants another one does not wait while this one is read.
+        let slot = {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= MOST_FILES && !kept.contains_key(path) {
+                kept.clear();
+            }
+            Arc::clone(kept.entry(path.to_owned()).or_default())
+        };
+        let mut kept = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = kept.as_mut() {
             if now.saturating_duration_since(known.looked) < self.believed {
                 return Ok(known.value.clone());
             }
@@ -75,16 +86,13 @@ impl<T> FileCache<T> {
                 return Ok(known.value.clone());
             }
         }
-        if kept.len() >= MOST_FILES {
-            kept.clear();
-        }
         // Taken first: a change while the file is read shows at the next look.
         let stamp = os::file_stamp(path);
         let (value, outcome) = match read() {
             Ok(value) => (value.map(Arc::new), Ok(())),
             Err(err) => (None, Err(err)),
         };
-        kept.insert(path.to_owned(), Kept { looked: now, stamp, value: value.clone() });
+        *kept = Some(Kept { looked: now, stamp, value: value.clone() });
         outcome.map(|()| value)
     }
 }
@@ -146,5 +154,33 @@ mod tests {
             cache.get_at(now, dir.path(), |_| current, read).expect("a value");
         }
         assert_eq!(reads, 3);
+    }
+
+    #[test]
+    fn reading_one_file_keeps_nobody_from_another() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let cache = FileCache::<u32>::default();
+        let (slow, quick) = (dir.path().join("slow"), dir.path().join("quick"));
+        let (begun, wait_for_begin) = std::sync::mpsc::channel();
+        let (end, wait_for_end) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let cache = &cache;
+            scope.spawn(move || {
+                let read = || {
+                    let _ = begun.send(());
+                    let _ = wait_for_end.recv_timeout(Duration::from_secs(20));
+                    Ok(Some(1))
+                };
+                cache.get(&slow, |_| true, read).expect("a value");
+            });
+            wait_for_begin.recv().expect("it reads");
+            let (done, wait_until_done) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                let _ = done.send(cache.get(&quick, |_| true, || Ok(Some(2))).expect("a value"));
+            });
+            let got = wait_until_done.recv_timeout(Duration::from_secs(10));
+            let _ = end.send(());
+            assert_eq!(got.expect("nobody waits").as_deref(), Some(&2));
+        });
     }
 }

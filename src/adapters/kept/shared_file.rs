@@ -24,7 +24,20 @@ pub type Change<T> = Box<dyn FnOnce(&mut T)>;
 pub fn load<T: Default + DeserializeOwned>(path: &Path) -> T {
     let fits = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MOST);
     let text = fits.then(|| std::fs::read_to_string(path).ok()).flatten();
-    text.and_then(|text| toml::from_str(&text).ok()).unwrap_or_default()
+    text.map(|text| read(&text)).unwrap_or_default()
+}
+
+/// Reads a file's text; what is damaged is empty.
+pub fn read<T: Default + DeserializeOwned>(text: &str) -> T {
+    toml::from_str(text).unwrap_or_default()
+}
+
+/// Returns the text of a file.
+///
+/// # Errors
+/// Where TOML cannot say it.
+pub fn text<T: Serialize>(file: &T) -> std::io::Result<String> {
+    toml::to_string(file).map_err(std::io::Error::other)
 }
 
 /// Changes a file. A failure is only logged: it must not fail a fetch.
@@ -51,7 +64,7 @@ fn try_change<T: Default + Serialize + DeserializeOwned>(
     }
     let mut file = load(path);
     change(&mut file);
-    let text = toml::to_string(&file).map_err(std::io::Error::other)?;
+    let text = text(&file)?;
     let mut new = tempfile::Builder::new().prefix("new.").tempfile_in(dir)?; // mode 0600
     new.write_all(text.as_bytes())?;
     new.persist(path)?;

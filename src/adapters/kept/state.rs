@@ -75,6 +75,14 @@ struct File {
     usual: BTreeMap<String, Figure>,
 }
 
+/// Returns a state file's text as it would be written again; nothing is left of one that is damaged.
+///
+/// # Errors
+/// Where TOML cannot say what was read.
+pub fn rewritten(text: &str) -> std::io::Result<String> {
+    shared_file::text(&shared_file::read::<File>(text))
+}
+
 fn path(repo: &Repo) -> PathBuf {
     repo.common_dir.join("mirror-fetch").join("state.toml")
 }

@@ -3,6 +3,7 @@
 //! Source: `get_ssh_command`, `determine_ssh_variant` in git's `connect.c` (2.47), git-config(1), `core.sshCommand` and
 //! `ssh.variant`, and ssh(1), `-G`.
 
+use std::ffi::OsString;
 use std::process::Command;
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ pub enum Variant {
 /// The program that git would start.
 #[derive(Debug)]
 pub struct Program {
-    line: String,
+    line: OsString,
     /// Whether `line` is for a shell.
     by_shell: bool,
     /// What is said of what it understands.
@@ -38,12 +39,14 @@ pub struct Program {
 impl Program {
     /// Returns the program in force: `GIT_SSH_COMMAND`, `core.sshCommand`, `GIT_SSH` or `ssh`.
     pub fn in_force(config: &Config) -> Self {
-        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let line = env("GIT_SSH_COMMAND").or_else(|| config.get("core.sshcommand").map(Into::into));
         Program {
             by_shell: line.is_some(),
             line: line.unwrap_or_else(|| env("GIT_SSH").unwrap_or_else(|| "ssh".into())),
-            configured: env("GIT_SSH_VARIANT").or_else(|| config.get("ssh.variant").map(Into::into)),
+            configured: env("GIT_SSH_VARIANT")
+                .map(|variant| variant.to_string_lossy().into_owned())
+                .or_else(|| config.get("ssh.variant").map(Into::into)),
         }
     }
 
@@ -87,7 +90,7 @@ impl Program {
     }
 
     fn known_variant(&self) -> Option<Variant> {
-        named(self.configured.as_deref()).or_else(|| guessed(&self.line, self.by_shell))
+        named(self.configured.as_deref()).or_else(|| guessed(&self.line.to_string_lossy(), self.by_shell))
     }
 
     /// Returns what it says under `-G`; nothing where it fails.

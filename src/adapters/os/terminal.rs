@@ -52,6 +52,14 @@ pub fn place() -> Place {
     }
 }
 
+/// Returns how wide the terminal is that stderr shows on, in columns; 80 where that is not known (`term_columns` in git's
+/// `pager.c`).
+pub fn columns() -> usize {
+    let set = std::env::var_os("COLUMNS").and_then(|columns| columns.to_str()?.parse().ok());
+    let seen = || rustix::termios::tcgetwinsize(std::io::stderr()).ok().map(|size| usize::from(size.ws_col));
+    set.or_else(seen).filter(|columns| *columns > 0).unwrap_or(80)
+}
+
 fn terminal() -> Option<File> {
     File::open("/dev/tty").ok()
 }

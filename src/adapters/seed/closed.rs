@@ -1,7 +1,9 @@
 //! A proof in memory: a pack is *closed* where every link of every object in it leads to an object in it, of the kind
-//! that the link says. Then each of its objects is complete, and a walk over what is reachable has nothing to add.
+//! that the link says. Then each of its objects is complete. If besides each object that is no tip has a link that leads
+//! to it, the pack holds what the tips reach and nothing else: links make no circle, as names are hashes, so that whoever
+//! follows them backwards ends at a tip. A walk over what is reachable has nothing to add.
 //!
-//! Stricter than `git rev-list --objects` (unreachable objects count too), and several times as fast: commits, trees and
+//! It is several times as fast as `git rev-list --objects`: commits, trees and
 //! tags are decoded along their delta chains, on all cores, and of a tree only the entries that differ from the tree
 //! decoded before it are looked up. That objects hash to their names is known from indexing, which computed the names.
 //! Fetches into a repository that has history lead out of their pack; those are proved by `git rev-list`.
@@ -17,20 +19,51 @@ use gix::odb::pack::cache::delta::{Tree, traverse};
 use gix::odb::pack::data::entry::Header;
 use gix::odb::pack::{data, index};
 
-/// Objects by their names, and the kind of each.
-type Table = HashMap<ObjectId, Kind>;
+/// Objects by their names.
+type Table = HashMap<ObjectId, Object>;
 
-/// Returns whether the pack with that index is closed and holds all of `tips`.
+/// What is known of an object in a pack.
+#[derive(Debug)]
+struct Object {
+    kind: Kind,
+    /// Whether a link leads to it.
+    reached: AtomicBool,
+}
+
+impl Object {
+    fn new(kind: Kind) -> Self {
+        Object { kind, reached: AtomicBool::new(false) }
+    }
+}
+
+/// What one pack is without anything beside it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Alone {
+    /// It holds what the tips reach, and nothing else.
+    Whole,
+    /// Some of its links lead out of it.
+    Open,
+    /// It is closed, and nothing in it leads to this object, which is no tip.
+    Beside(ObjectId),
+}
+
+/// Returns what the pack with that index is, of which `tips` were asked for.
 ///
 /// # Errors
-/// Where the pack cannot be read, or an object in it is no object; for a caller that is as good as `false`.
-pub fn is_closed(index: &Path, tips: &[ObjectId], hash: gix::hash::Kind) -> gix::Result<bool> {
+/// Where the pack cannot be read, or an object in it is no object; for a caller that is as good as [`Alone::Open`].
+pub fn alone(index: &Path, tips: &[ObjectId], hash: gix::hash::Kind) -> gix::Result<Alone> {
     let pack = Pack::open(index, hash)?;
     let table: Table = pack.objects().collect();
-    if !tips.iter().all(|tip| table.contains_key(tip)) {
-        return Ok(false);
+    if !tips.iter().all(|tip| table.contains_key(tip)) || !pack.follow(&Lookup { table: &table, open: None })? {
+        return Ok(Alone::Open);
     }
-    pack.follow(&Lookup { table: &table, open: None })
+    Ok(beside(&table, tips).map_or(Alone::Whole, Alone::Beside))
+}
+
+/// Returns an object that no link leads to and that is no tip.
+fn beside(table: &Table, tips: &[ObjectId]) -> Option<ObjectId> {
+    tips.iter().filter_map(|tip| table.get(tip)).for_each(|tip| tip.reached.store(true, Relaxed));
+    table.iter().find(|(_, object)| !object.reached.load(Relaxed)).map(|(id, _)| *id)
 }
 
 /// What some packs hold together, and where their links lead that lead out of them.
@@ -38,13 +71,13 @@ pub fn is_closed(index: &Path, tips: &[ObjectId], hash: gix::hash::Kind) -> gix:
 pub struct Links {
     hash: gix::hash::Kind,
     table: Table,
-    open: Table,
+    open: HashMap<ObjectId, Kind>,
 }
 
 impl Links {
     /// Returns those of no pack.
     pub fn new(hash: gix::hash::Kind) -> Self {
-        Links { hash, table: Table::default(), open: Table::default() }
+        Links { hash, table: Table::default(), open: HashMap::default() }
     }
 
     /// Adds the pack with that index.
@@ -53,14 +86,17 @@ impl Links {
     /// Where the pack cannot be read, an object in it is no object, or a link says another kind than its object has.
     pub fn add(&mut self, index: &Path) -> gix::Result<()> {
         let pack = Pack::open(index, self.hash)?;
-        self.table.extend(pack.objects());
+        for (id, object) in pack.objects() {
+            self.table.entry(id).or_insert(object); // one that is there already keeps what is known of it
+        }
         let open = Mutex::new(std::mem::take(&mut self.open));
         let good = pack.follow(&Lookup { table: &self.table, open: Some(&open) })?;
         self.open = open.into_inner().unwrap_or_default();
         let (table, mut good) = (&self.table, good);
         self.open.retain(|id, kind| {
             let found = table.get(id);
-            good &= found.is_none_or(|found| found == kind);
+            found.inspect(|found| found.reached.store(true, Relaxed));
+            good &= found.is_none_or(|found| found.kind == *kind);
             found.is_none()
         });
         if good { Ok(()) } else { Err(damage("an object is not of the kind that a link to it says")) }
@@ -74,6 +110,11 @@ impl Links {
     /// Returns what links lead to and no pack holds. Where that is nothing, each object in the packs is complete.
     pub fn open(&self) -> impl Iterator<Item = (&ObjectId, Kind)> {
         self.open.iter().map(|(id, kind)| (id, *kind))
+    }
+
+    /// Returns whether the packs hold together what `tips` reach, and nothing else.
+    pub fn are_whole(&self, tips: &[ObjectId]) -> bool {
+        self.open.is_empty() && tips.iter().all(|tip| self.holds(tip)) && beside(&self.table, tips).is_none()
     }
 }
 
@@ -103,8 +144,8 @@ impl Pack {
         Ok(Pack { path, hash, index, data, entries, kinds })
     }
 
-    fn objects(&self) -> impl Iterator<Item = (ObjectId, Kind)> {
-        self.entries.iter().zip(&self.kinds).map(|((_, id), kind)| (*id, *kind))
+    fn objects(&self) -> impl Iterator<Item = (ObjectId, Object)> {
+        self.entries.iter().zip(&self.kinds).map(|((_, id), kind)| (*id, Object::new(*kind)))
     }
 
     /// Decodes all commits, trees and tags, and returns whether all their links hold.
@@ -158,13 +199,16 @@ impl Pack {
 struct Lookup<'a> {
     table: &'a Table,
     /// Takes what is not in the table; without it, such a link does not hold.
-    open: Option<&'a Mutex<Table>>,
+    open: Option<&'a Mutex<HashMap<ObjectId, Kind>>>,
 }
 
 impl Lookup<'_> {
     fn is(&self, id: &ObjectId, kind: Kind) -> bool {
         match (self.table.get(id), self.open) {
-            (Some(found), _) => *found == kind,
+            (Some(found), _) => {
+                found.reached.store(true, Relaxed);
+                found.kind == kind
+            }
             (None, None) => false,
             (None, Some(open)) => open.lock().is_ok_and(|mut open| *open.entry(*id).or_insert(kind) == kind),
         }
@@ -251,19 +295,29 @@ impl LastTree {
 
 /// Checks the first entry of `data` (`<mode> <name>NUL<id>`), and returns its length; `None` where it does not hold.
 fn entry_holds(data: &[u8], hash: gix::hash::Kind, lookup: &Lookup) -> Option<usize> {
-    let space = data.iter().take(7).position(|byte| *byte == b' ')?;
-    let mode = std::str::from_utf8(&data[..space]).ok().and_then(|mode| u32::from_str_radix(mode, 8).ok())?;
+    let space = data.iter().take(LONGEST_MODE + 1).position(|byte| *byte == b' ')?;
+    let mode = mode(&data[..space])?;
     let name = data[space + 1..].iter().position(|byte| *byte == 0).filter(|len| *len > 0)?;
     let start = space + 1 + name + 1;
     let end = start + hash.len_in_bytes();
     let id = ObjectId::from_bytes_or_panic(data.get(start..end)?);
-    // git's `object_type()` in its `object.h`: by the file type of the mode alone.
+    // By the file type of the mode alone, as `canon_mode()` in git's `object.h` has it.
     let holds = match mode & 0o170_000 {
         0o040_000 => lookup.is(&id, Kind::Tree),
-        0o160_000 => true, // a submodule's commit is in another repository
-        _ => lookup.is(&id, Kind::Blob),
+        0o100_000 | 0o120_000 => lookup.is(&id, Kind::Blob),
+        _ => true, // a submodule's commit is in another repository; so git reads any other type
     };
     holds.then_some(end)
+}
+
+/// git writes six digits, and reads any number of them; whoever wrote more has them proved by git.
+const LONGEST_MODE: usize = 16;
+
+/// Returns the mode that git reads from so many octal digits (`parse_mode` in its `object.h`); `None` where it reads none.
+/// Leading zeros are read, and left to those who check.
+fn mode(digits: &[u8]) -> Option<u32> {
+    let value = |mode: u32, digit: &u8| matches!(digit, b'0'..=b'7').then(|| (mode << 3) | u32::from(digit - b'0'));
+    (!digits.is_empty()).then(|| digits.iter().try_fold(0, value))?
 }
 
 #[cfg(test)]
@@ -282,7 +336,8 @@ mod tests {
     }
 
     fn table() -> Table {
-        [(id(1), Kind::Blob), (id(2), Kind::Blob), (id(3), Kind::Tree)].into_iter().collect()
+        let objects = [(id(1), Kind::Blob), (id(2), Kind::Blob), (id(3), Kind::Tree)];
+        objects.into_iter().map(|(id, kind)| (id, Object::new(kind))).collect()
     }
 
     #[test]
@@ -299,6 +354,7 @@ mod tests {
             tree(&[("100644", "0", 1), ("100644", "b", 2), ("40000", "c", 3)]),
             tree(&[]),
             base.clone(),
+            tree(&[("0100644", "a", 1), ("040000", "c", 3), ("60000", "git takes it for a submodule", 9)]),
         ] {
             assert!(last.entries_hold(&good, sha1, table));
             let mut alone = LastTree::default();
@@ -311,6 +367,11 @@ mod tests {
             tree(&[("40000", "a", 1)]),
             tree(&[("100644", "a", 1), ("100644", "", 1)]),
             base[..base.len() - 1].to_vec(),
+            tree(&[("+40000", "a", 3)]),
+            tree(&[("-40000", "a", 3)]),
+            tree(&[("", "a", 1)]),
+            tree(&[("100648", "a", 1)]),
+            tree(&[("0x1f", "a", 1)]),
             b"garbage".to_vec(),
         ] {
             assert!(!last.clone().entries_hold(&bad, sha1, table), "{bad:?}");
@@ -329,7 +390,7 @@ mod tests {
         let mut blob = hidden[hidden.len() - 20..].to_vec();
         blob.truncate(20);
         wide.extend_from_slice(&blob);
-        table.insert(id(7), Kind::Blob);
+        table.insert(id(7), Object::new(Kind::Blob));
         let mut last = LastTree::default();
         assert!(last.entries_hold(&wide, sha1, &Lookup { table: &table, open: None }));
         table.remove(&id(7));

@@ -3,6 +3,8 @@
 //! Nothing here is believed: what is fetched stays in the quarantine until [`quarantine::Quarantine::prove`] has seen it.
 
 mod closed;
+mod contents;
+pub mod keep;
 mod meter;
 mod pack;
 pub mod quarantine;
@@ -11,7 +13,8 @@ mod session;
 
 use std::sync::atomic::AtomicBool;
 
-pub use closed::{Links, is_closed};
+pub use closed::{Alone, Links, alone};
+pub use contents::Contents;
 pub use meter::Numbers;
 pub use pack::{Indexing, strict_option};
 pub use salvage::Partial;

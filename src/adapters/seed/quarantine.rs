@@ -2,16 +2,29 @@
 //!
 //! It is `<objects>/tmp_objdir-mirror-XXXXXX`: git-prune(1) knows that prefix and removes an old one. It holds a lock
 //! while it is in use; one whose lock is free was left by a process that was killed, and is removed by the next.
+//!
+//! What leaves it is a pack with a mark beside it ([`keep`](super::keep)), never loose objects: no `git gc`, `git repack`
+//! or `git prune` beside the fetch takes it, from the moment it is there.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
+use gix::ObjectId;
+
+use super::closed::Alone;
+use super::contents::Contents;
+use super::keep::{self, Keep};
+use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
-use crate::adapters::os::OnSignal;
-use crate::adapters::process;
+use crate::adapters::os::{self, OnSignal};
 use crate::values::{Error, Kind, Result};
 
 const PREFIX: &str = "tmp_objdir-mirror-";
+/// A quarantine without a lock is as old as this only if it was left.
+const MAKING: Duration = Duration::from_secs(60);
+/// `git prune --expire=now` leaves what is younger than now: how young a quarantine that is in use seems to be.
+const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// A quarantine. Dropping it removes it with all that is in it.
 pub struct Quarantine {
@@ -31,12 +44,19 @@ impl Quarantine {
             .prefix(PREFIX)
             .tempdir_in(&repo.objects)
             .map_err(Error::doing(Kind::Local, doing()))?;
-        let lock = File::create(dir.path().join("lock")).map_err(Error::doing(Kind::Local, doing()))?;
+        // It gets its name once it is held: nobody takes this for one that was left.
+        let unnamed = dir.path().join("lock.new");
+        let lock = File::create(&unnamed).map_err(Error::doing(Kind::Local, doing()))?;
         lock.lock().map_err(Error::doing(Kind::Local, doing()))?;
+        std::fs::rename(unnamed, dir.path().join("lock")).map_err(Error::doing(Kind::Local, doing()))?;
         std::fs::create_dir(dir.path().join("pack")).map_err(Error::doing(Kind::Local, doing()))?;
         std::fs::create_dir(dir.path().join("info")).map_err(Error::doing(Kind::Local, doing()))?;
         let alternates = format!("{}\n", repo.objects.display());
         std::fs::write(dir.path().join("info/alternates"), alternates).map_err(Error::doing(Kind::Local, doing()))?;
+        let young = File::open(dir.path()).and_then(|dir| dir.set_modified(SystemTime::now() + AHEAD));
+        if let Err(err) = young {
+            tracing::debug!(%err, "git prune may remove the quarantine");
+        }
         let path = dir.path().to_owned();
         let on_signal = OnSignal::run(move || drop(std::fs::remove_dir_all(&path)));
         Ok(Quarantine { dir, _lock: lock, _on_signal: on_signal })
@@ -52,23 +72,27 @@ impl Quarantine {
         self.dir.path().join("pack")
     }
 
-    /// Moves all packs into the repository, or unpacks one of fewer than `unpack_below` objects there, as git does with
-    /// small fetches. Files get mode 0444 and are synced where `sync` says so.
+    /// Moves all packs into the repository, to be kept as `keep` says. Files get mode 0444 and are synced where `sync` says
+    /// so.
     ///
     /// # Errors
     /// [`Kind::Local`] where a file cannot be moved; no index is then in place without its pack.
-    pub fn accept(&self, repo: &Repo, objects: u64, unpack_below: u64, sync: bool) -> Result<()> {
+    pub fn accept(&self, repo: &Repo, keep: &Keep, sync: bool) -> Result<()> {
         let to = repo.objects.join("pack");
         std::fs::create_dir_all(&to).map_err(Error::doing(Kind::Local, format!("cannot make {}", to.display())))?;
         for pack in self.files("pack")? {
-            if objects < unpack_below {
-                unpack(repo, &pack)?;
-                continue;
-            }
-            // The index last: a pack is there for git once its index is.
-            for file in [pack.clone(), pack.with_extension("rev"), pack.with_extension("idx")] {
-                if file.exists() {
-                    place(&file, &to, sync)?;
+            let name = to.join(format!("{}.keep", own_name(&pack, keep, repo.hash)));
+            let mark = pack.with_extension("keep");
+            let doing = format!("cannot write {}", mark.display());
+            keep::put(keep, &mark).map_err(Error::doing(Kind::Local, doing))?;
+            // The mark first, and the index last: a pack is there for git once its index is.
+            for extension in ["keep", "pack", "rev", "idx"] {
+                let file = pack.with_extension(extension);
+                if file.exists()
+                    && let Err(err) = place(&file, &name.with_extension(extension), sync)
+                {
+                    keep::remove(&name);
+                    return Err(err);
                 }
             }
         }
@@ -78,20 +102,58 @@ impl Quarantine {
         Ok(())
     }
 
-    /// Proves that all of `tips` are complete: in memory where one pack holds everything, by
-    /// [`Repo::prove`] otherwise.
+    /// Proves that all of `tips` are complete, and that the packs hold what those reach and is not in the repository, whose
+    /// objects are `before`, and nothing else: in memory where one pack holds everything, by [`Repo::prove_each`]
+    /// otherwise. Packs whose indexes are in `judged` have been proved.
+    ///
+    /// What a pack holds besides would stay in the repository, where a tag may be made of it that git would not have
+    /// made, and where it may be malformed, so that `git gc` fails. What was here is exempt: gix adds the bases of deltas, and a
+    /// server need not know what is here.
     ///
     /// # Errors
-    /// [`Kind::Proof`] where an object is missing or damaged.
-    pub fn prove(&self, repo: &Repo, tips: &[gix::ObjectId], vouched: &[gix::ObjectId]) -> Result<()> {
-        if let [index] = self.files("idx")?.as_slice() {
-            match super::closed::is_closed(index, tips, repo.hash) {
-                Ok(true) => return Ok(()),
-                Ok(false) => tracing::debug!("the pack leads to objects outside it"),
+    /// [`Kind::Proof`] where an object is missing or damaged, or nothing leads to it.
+    pub fn prove(
+        &self,
+        repo: &Repo,
+        tips: &[ObjectId],
+        vouched: &[ObjectId],
+        before: &Odb,
+        judged: &[PathBuf],
+    ) -> Result<()> {
+        let beside = |id: ObjectId| Error::new(Kind::Proof, format!("it sent what nobody asked for, such as {id}"));
+        let all = self.indexes()?;
+        if let ([index], []) = (all.as_slice(), judged) {
+            match super::closed::alone(index, tips, repo.hash) {
+                Ok(Alone::Whole) => return Ok(()),
+                // As the pack is closed, what the tips reach is in it.
+                Ok(Alone::Beside(id)) if !before.has(&id) => return Err(beside(id)),
+                Ok(alone) => tracing::debug!(?alone, "the pack is not proved in memory"),
                 Err(err) => tracing::debug!(%err, "the pack cannot be proved in memory"),
             }
         }
-        repo.prove(tips, vouched, Some(self.path()))
+        let (done, new): (Vec<_>, Vec<_>) = all.into_iter().partition(|index| judged.contains(index));
+        let (done, mut new) = (Contents::of(&done, repo.hash)?, Contents::of(&new, repo.hash)?);
+        repo.prove_each(tips, vouched, self.path(), |id| new.mark(&id))?;
+        match new.unmarked().find(|id| !before.has(id) && !done.holds(id)) {
+            Some(id) => Err(beside(id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the packs whose indexes are not in `judged`, and what is left of one that broke off.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where one cannot be removed.
+    pub fn drop_all_but(&self, judged: &[PathBuf]) -> Result<()> {
+        let kept = |path: &Path| judged.iter().any(|index| index.with_extension("") == path.with_extension(""));
+        let dir = self.packs();
+        let doing = || format!("cannot clean {}", dir.display());
+        for entry in std::fs::read_dir(&dir).map_err(Error::doing(Kind::Local, doing()))?.flatten() {
+            if !kept(&entry.path()) {
+                std::fs::remove_file(entry.path()).map_err(Error::doing(Kind::Local, doing()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the paths of the indexes of its packs.
@@ -111,41 +173,71 @@ impl Quarantine {
     }
 }
 
-fn place(file: &Path, to: &Path, sync: bool) -> Result<()> {
-    let doing = format!("cannot move {} to {}", file.display(), to.display());
-    let target = to.join(file.file_name().unwrap_or_default());
+/// Returns a name that no other pack has, not even one that holds the same: a `git repack` that has begun already would
+/// delete it together with that one, and another fetch would end its being kept.
+fn own_name(pack: &Path, keep: &Keep, hash: gix::hash::Kind) -> String {
+    let mut hasher = gix::hash::hasher(hash);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    hasher.update(pack.as_os_str().as_encoded_bytes());
+    hasher.update(format!("{} {} {}", keep.mark(), std::process::id(), now.as_nanos()).as_bytes());
+    let name = hasher.try_finalize().map_or_else(|_| now.as_nanos().to_string(), |id| id.to_string());
+    format!("pack-{name}")
+}
+
+fn place(file: &Path, target: &Path, sync: bool) -> Result<()> {
+    let doing = format!("cannot move {} to {}", file.display(), target.display());
     (|| {
         let mut permissions = std::fs::metadata(file)?.permissions();
-        crate::adapters::os::make_world_readable(&mut permissions);
+        os::make_world_readable(&mut permissions);
         std::fs::set_permissions(file, permissions)?;
         if sync {
             File::open(file)?.sync_all()?;
         }
-        std::fs::rename(file, &target)
+        std::fs::rename(file, target)
     })()
     .map_err(Error::doing(Kind::Local, doing))
 }
 
-fn unpack(repo: &Repo, pack: &Path) -> Result<()> {
-    let file = File::open(pack).map_err(Error::doing(Kind::Local, format!("cannot open {}", pack.display())))?;
-    process::output_from(&mut repo.git(["unpack-objects", "-q"]), file).map(|_| ())
+/// Has what `tips` reach and no ref outside `refs/mirror/` does kept, though it is here already, unpacked or not: a pack of
+/// its own comes of it.
+///
+/// # Errors
+/// [`Kind::Local`] where something is missing, or cannot be written.
+pub fn keep_unreached(repo: &Repo, keep: &Keep, tips: &[ObjectId]) -> Result<()> {
+    let quarantine = Quarantine::create(repo)?;
+    repo.pack_unreached(tips, &quarantine.packs().join("pack"))?;
+    quarantine.accept(repo, keep, false)
+}
+
+/// Has loose objects kept that were written at `since` or later.
+///
+/// # Errors
+/// As for [`keep_unreached`].
+pub fn keep_loose(repo: &Repo, keep: &Keep, since: SystemTime) -> Result<()> {
+    let loose = repo.loose_since(since);
+    if loose.is_empty() {
+        return Ok(());
+    }
+    let quarantine = Quarantine::create(repo)?;
+    repo.pack_these(&loose, &quarantine.packs().join("pack"))?;
+    quarantine.accept(repo, keep, false)
 }
 
 /// Removes what killed processes left.
-pub fn sweep(repo: &Repo) {
-    let Ok(entries) = std::fs::read_dir(&repo.objects) else { return };
+pub fn sweep(objects: &Path) {
+    let Ok(entries) = std::fs::read_dir(objects) else { return };
     for entry in entries.flatten() {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
         let lock = entry.path().join("lock");
-        let stale = match File::open(&lock) {
+        let stale = match os::open_file(&lock) {
             Ok(lock) => lock.try_lock().is_ok(),
             // Killed before it had a lock, or making it right now: only an old one is known to be stale.
             Err(_) => entry
                 .metadata()
                 .and_then(|m| m.modified())
-                .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > std::time::Duration::from_secs(60))),
+                .is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > MAKING)),
         };
         if stale {
             tracing::info!(dir = %entry.path().display(), "remove a quarantine that a killed process left");
@@ -158,18 +250,69 @@ pub fn sweep(repo: &Repo) {
 mod tests {
     use super::*;
 
+    fn repo(dir: &Path) -> Repo {
+        let repo = Repo::bare(dir, gix::hash::Kind::Sha1);
+        std::fs::create_dir(&repo.objects).expect("a folder");
+        repo
+    }
+
     #[test]
     fn leaves_nothing_and_sweeps_what_is_stale() {
         let dir = tempfile::tempdir().expect("a folder");
-        let repo = Repo::bare(dir.path(), gix::hash::Kind::Sha1);
-        std::fs::create_dir(&repo.objects).expect("a folder");
+        let repo = repo(dir.path());
         let live = Quarantine::create(&repo).expect("a quarantine");
         let dead = repo.objects.join(format!("{PREFIX}dead"));
         std::fs::create_dir(&dead).expect("a folder");
         std::fs::write(dead.join("lock"), "").expect("a file");
-        sweep(&repo);
+        sweep(&repo.objects);
         assert!(live.path().exists() && !dead.exists());
+        let modified = std::fs::metadata(live.path()).and_then(|m| m.modified()).expect("a time");
+        assert!(modified > SystemTime::now(), "git prune --expire=now takes it");
         drop(live);
         assert_eq!(std::fs::read_dir(&repo.objects).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn is_not_swept_while_it_is_made() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let repo = repo(dir.path());
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let sweeping = scope.spawn(|| {
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    sweep(&repo.objects);
+                }
+            });
+            for _ in 0..2000 {
+                let made = Quarantine::create(&repo).expect("a quarantine");
+                assert!(made.path().join("lock").exists() && made.packs().exists());
+            }
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+            sweeping.join().expect("no panic");
+        });
+    }
+
+    #[test]
+    fn what_is_moved_in_is_kept() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let repo = repo(dir.path());
+        let keep = Keep::for_this_process();
+        for _ in 0..2 {
+            let quarantine = Quarantine::create(&repo).expect("a quarantine");
+            for end in ["pack", "idx", "rev"] {
+                std::fs::write(quarantine.packs().join(format!("pack-1.{end}")), end).expect("a file");
+            }
+            quarantine.accept(&repo, &keep, true).expect("moved in");
+        }
+        let packs = repo.objects.join("pack");
+        let names = |end: &str| {
+            let entries = std::fs::read_dir(&packs).expect("a folder").flatten().map(|e| e.path());
+            entries.filter(|path| path.extension().is_some_and(|e| e == end)).collect::<Vec<_>>()
+        };
+        assert_eq!(["keep", "pack", "idx", "rev"].map(|end| names(end).len()), [2; 4], "the same content twice");
+        for pack in names("keep") {
+            assert_eq!(std::fs::read_to_string(&pack).expect("a mark"), keep.mark());
+            assert_eq!(std::fs::read_to_string(pack.with_extension("idx")).expect("an index"), "idx");
+        }
     }
 }

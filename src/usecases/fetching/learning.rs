@@ -16,6 +16,7 @@ use crate::usecases::fetching::asking::ask;
 use crate::usecases::fetching::list_in_ref;
 use crate::usecases::fetching::remote::Remote;
 use crate::values::mirror_list::{MirrorList, PreferMirror};
+use crate::values::stable_hash::stable_hash;
 use crate::values::{Event, GitUrl, Result};
 use crate::wire::mirror_command::{Feature, Request};
 
@@ -118,12 +119,11 @@ impl Learner<'_> {
 
     /// Returns what a list is known for: the server, and what the user allows, as that decides what of a list is stored.
     fn server(&self) -> String {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        crate::values::url_key::key(self.remote.url.raw()).hash(&mut hasher);
-        let allowed: Vec<&str> = self.remote.config.all("mirror.allowprotocol").collect();
-        (allowed, allows_private(self.remote.config)).hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
+        let url = crate::values::url_key::key(self.remote.url.raw());
+        let private = [u8::from(allows_private(self.remote.config))];
+        let allowed = self.remote.config.all("mirror.allowprotocol").map(str::as_bytes);
+        let hash = stable_hash([url.as_bytes(), private.as_slice()].into_iter().chain(allowed));
+        format!("{hash:016x}")
     }
 
     /// Takes an answer that came with `id`, or the reason why there is none: then what was known stays.
@@ -224,7 +224,7 @@ impl Learner<'_> {
         }
         if refused.len() > MOST_WARNINGS {
             let more = refused.len() - MOST_WARNINGS;
-            self.remote.report.event(Event::Warning(format!("{more} more mirrors that are listed are not used")));
+            self.remote.report.event(Event::Warning(format!("{more} more listed mirrors: not used")));
         }
     }
 

@@ -14,10 +14,12 @@ use crate::adapters::net::channel::Family;
 use crate::adapters::os::Ended;
 use crate::adapters::os::terminal::{self, Place};
 use crate::adapters::process;
+use crate::adapters::seed::keep::Keep;
 use crate::usecases::fetching::list_in_ref;
 use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::Seeder;
 use crate::usecases::fetching::steps::Steps;
+use crate::values::report::counted;
 use crate::values::url::redact;
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
 
@@ -35,12 +37,12 @@ pub struct Order {
     /// `--mirrors-from-ref`: read the list that the owner keeps in the repository.
     pub from_ref: bool,
     /// Everything else: `git fetch`'s own.
-    pub fetch: Vec<String>,
+    pub fetch: Vec<OsString>,
 }
 
 impl Order {
     fn has(&self, options: &[&str]) -> bool {
-        self.fetch.iter().any(|argument| options.contains(&argument.as_str()))
+        self.fetch.iter().any(|argument| options.iter().any(|option| argument == option))
     }
 }
 
@@ -152,7 +154,8 @@ impl Run<'_> {
         let (ended, _) = self.steps.run(|| {
             let mut fill = process::this_program()?;
             fill.arg(if needed { "--mirror-only" } else { "--seed" });
-            fill.args(order.fetch.iter().filter(|a| ["-q", "--quiet", "--progress"].contains(&a.as_str())));
+            let shared = |a: &&OsString| ["-q", "--quiet", "--progress"].iter().any(|option| *a == option);
+            fill.args(order.fetch.iter().filter(shared));
             fill.args(["--", remote]).envs(self.env.iter().cloned()).env(run::ENV_PART, Part::Fill.word());
             Ok(fill)
         })?;
@@ -176,8 +179,9 @@ fn environment(order: &Order) -> Vec<(&'static str, String)> {
 }
 
 /// Returns the remotes, or URLs, that `git fetch` with these arguments fetches from.
-fn remotes(config: &Config, args: &[String]) -> Vec<String> {
+fn remotes(config: &Config, args: &[OsString]) -> Vec<String> {
     let (mut all, mut multiple, mut named) = (false, false, Vec::new());
+    let args: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -218,7 +222,9 @@ fn enabling(config: &Config, remotes: &[String]) -> Vec<(String, OsString)> {
         let unwanted = config.preference(remote).wanted == Some(false);
         let Ok(parsed) = GitUrl::parse(&url) else { continue };
         let bundle = parsed.transport == Transport::Local && std::path::Path::new(&parsed.path).is_file();
-        if taken || unwanted || bundle {
+        // One that is not UTF-8 has been read as something else: git knows it, the helper would not.
+        let unread = remote.contains(char::REPLACEMENT_CHARACTER) || url.contains(char::REPLACEMENT_CHARACTER);
+        if taken || unwanted || bundle || unread {
             continue;
         }
         entries.push((format!("remote.{remote}.vcs"), "mirror".to_owned()));
@@ -263,6 +269,7 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     let seeder = Seeder {
         repo: &repo,
         remote: Remote { name: remote, url: &url, config, family: Family::Any, report },
+        keep: &Keep::for_this_process(),
         early: Default::default(),
     };
     let haves: Vec<ObjectId> = repo.recent_tips(256)?;
@@ -271,7 +278,7 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     report.event(Event::Note(if refs == 0 {
         format!("mirror: {who} has nothing that is not here already")
     } else {
-        format!("mirror: what {who} gave is in {place} ({refs} refs), unverified by canonical; see `git log --oneline --glob='{place}*'`")
+        format!("mirror: what {who} gave is in {place} ({}), unverified by canonical; see `git log --oneline --glob='{place}*'`", counted(refs, "ref"))
     }));
     Ok(())
 }
@@ -280,7 +287,7 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn args(line: &str) -> Vec<String> {
+    fn args(line: &str) -> Vec<OsString> {
         line.split_whitespace().map(Into::into).collect()
     }
 

@@ -2,6 +2,7 @@
 
 pub mod asking;
 pub mod choosing;
+pub mod guarding;
 pub mod helper;
 pub mod learning;
 pub mod list_in_ref;

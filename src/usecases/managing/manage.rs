@@ -1,29 +1,96 @@
-//! `git mirror add|remove|prefer|enable|disable`: changing which mirrors a repository has.
+//! `git mirror add|remove|prefer`: changing which mirrors a repository has.
 //!
 //! All writing goes through `git config`, which keeps comments and order and is atomic.
 
-use std::path::PathBuf;
-
 use crate::adapters::git::config::{self, Config};
-use crate::adapters::git::remotes::{Lower, default_remote, remote_url};
+use crate::adapters::git::remotes::{Lower, remote_url};
 use crate::decide::selector;
-use crate::values::{Error, GitUrl, Kind, Listed, Result, url};
+use crate::values::url_key::same_resource;
+use crate::values::{Error, GitUrl, Kind, Listed, Result, Transport, url};
 
-/// Adds mirrors to a remote.
+/// What is odd about a mirror that was added all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Odd {
+    /// It is canonical itself.
+    IsCanonical,
+    /// There is nothing at this path now.
+    Missing,
+}
+
+/// Returns what is odd about a mirror.
+pub fn odd(mirror: &GitUrl, canonical: &GitUrl) -> Option<Odd> {
+    if same_resource(mirror.raw(), canonical.raw()) {
+        Some(Odd::IsCanonical)
+    } else {
+        is_missing(mirror).then_some(Odd::Missing)
+    }
+}
+
+/// Adds mirrors to a remote; returns those about which something is odd. A path is kept as it is from the root, as git runs in other
+/// folders than this.
 ///
 /// # Errors
 /// [`Kind::Usage`] for a remote that is not configured, a URL that cannot be used, or one that is there already.
-pub fn add(config: &Config, remote: &str, urls: &[String]) -> Result<()> {
-    remote_url(config, remote)?;
+pub fn add(config: &Config, remote: &str, urls: &[String]) -> Result<Vec<(String, Odd)>> {
+    let canonical = GitUrl::parse(&remote_url(config, remote)?)?;
     let key = format!("remote.{remote}.mirrorUrl");
-    for url in urls {
-        GitUrl::parse(&config.rewritten(url))?;
-        if config.all(&key.to_lowercase_variable()).any(|known| known == url) {
-            let shown = url::redact(url);
+    let lower = key.to_lowercase_variable();
+    let mut known: Vec<String> = config.all(&lower).map(Into::into).collect();
+    let before = known.len();
+    let mut found = Vec::new();
+    for text in urls {
+        let url = GitUrl::parse(&config.rewritten(text))?;
+        let shown = url::redact(text);
+        let written = if url.transport == Transport::Local { from_root(text, &url)? } else { text.clone() };
+        if known.contains(&written) {
             return Err(Error::new(Kind::Usage, format!("'{shown}' is a mirror of '{remote}' already")));
         }
+        let rewritten = GitUrl::parse(&config.rewritten(&written))?;
+        found.extend(odd(&rewritten, &canonical).map(|odd| (shown, odd)));
+        known.push(written);
     }
-    urls.iter().try_for_each(|url| config::write(&["--add", &key, url]))
+    known[before..].iter().try_for_each(|url| config::write(&["--add", &key, url]))?;
+    Ok(found)
+}
+
+/// Returns a path as it is from the root; other spellings of one as they are.
+///
+/// # Errors
+/// [`Kind::Usage`] for a mere word that is nothing here: a host is more often meant than a path.
+fn from_root(text: &str, url: &GitUrl) -> Result<String> {
+    let is_spelled_so = text == url.path && !text.starts_with('/');
+    if is_spelled_so && !text.contains('/') && is_missing(url) {
+        let err = Error::new(Kind::Usage, format!("'{text}' has no scheme and no slash, and there is no such path"));
+        return Err(err.hint(format!("a URL is meant, such as https://{text}/project.git or {text}:project.git")));
+    }
+    let path = std::path::Path::new(text);
+    match is_spelled_so.then(|| path.canonicalize().ok()).flatten().as_deref().map(std::path::Path::to_str) {
+        Some(Some(path)) => Ok(path.to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// Returns whether a URL is a path at which there is nothing.
+fn is_missing(url: &GitUrl) -> bool {
+    let at = |end: &str| std::path::Path::new(&format!("{}{end}", url.path)).exists();
+    url.transport == Transport::Local && !url.path.starts_with('~') && !at("") && !at(".git")
+}
+
+/// Returns the hosts, or paths, of a remote's mirrors: what `remove` and `prefer` take.
+///
+/// # Errors
+/// [`Kind::Usage`] for a remote that is not configured.
+pub fn names(config: &Config, remote: &str) -> Result<Vec<String>> {
+    let url = remote_url(config, remote)?;
+    let mut names: Vec<String> = Vec::new();
+    for listed in config.mirrors(remote, &url) {
+        let Listed::Usable(mirror) = listed else { continue };
+        let name = mirror.url.shown_host();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
 }
 
 /// Removes a mirror, named by URL or host, from what the user configured for a remote.
@@ -78,92 +145,16 @@ pub fn prefer(config: &Config, remote: &str, what: &Prefer) -> Result<()> {
         Prefer::Never => vec!["false".into()],
         Prefer::Unset => vec![],
     };
-    if config.get(&key.to_lowercase_variable()).is_some() {
+    if !config::local(&key).is_empty() {
         config::write(&["--unset-all", &key])?;
     }
     values.iter().try_for_each(|value| config::write(&["--add", &key, value]))
 }
 
-/// Switches the helper on (`vcs = mirror`) or off for remotes of this repository; for the default remote where none is
-/// named. Returns their names.
-///
-/// # Errors
-/// [`Kind::Usage`] for a remote that is not configured, or that has another helper.
-pub fn switch(config: &Config, on: bool, remotes: &[String]) -> Result<Vec<String>> {
-    let remotes = if remotes.is_empty() { vec![default_remote(config)] } else { remotes.to_vec() };
-    for remote in &remotes {
-        remote_url(config, remote)?;
-        let key = format!("remote.{remote}.vcs");
-        match (config.get(&key), on) {
-            (Some(other), _) if other != "mirror" => {
-                return Err(Error::new(Kind::Usage, format!("'{remote}' uses the remote helper '{other}'")));
-            }
-            (None, true) => config::write(&[&key, "mirror"])?,
-            (Some(_), false) => config::write(&["--unset", &key]).map_err(|err| {
-                err.hint("it may be switched on for all your repositories: `git mirror disable --global`")
-            })?,
-            _ => {}
-        }
-    }
-    Ok(remotes)
-}
-
-const GLOBAL_SECTION: &str = "includeIf.hasconfig:remote.*.url:";
-
-/// Switches the helper on or off for the remote `origin` of all repositories of this user that have a remote with a
-/// URL that begins with one of `prefixes` (any URL where none is named).
-///
-/// A plain `remote.origin.vcs` in the global configuration would make a remote of that name appear in repositories
-/// that have none; `includeIf "hasconfig:…"` (git-config(1)) limits that to repositories that have such a remote.
-///
-/// # Errors
-/// [`Kind::Config`] where the configuration cannot be written.
-pub fn switch_global(on: bool, prefixes: &[String]) -> Result<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let dir = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| home.map(|h| h.join(".config")));
-    let Some(dir) = dir else { return Err(Error::new(Kind::Config, "neither HOME nor XDG_CONFIG_HOME is set")) };
-    let file = dir.join("git").join("mirror.config");
-    let shown = file.display().to_string();
-    let config = Config::load()?;
-    let ours: Vec<String> = config
-        .under(&GLOBAL_SECTION.to_lowercase_section())
-        .filter(|(_, value)| *value == shown)
-        .filter_map(|(rest, _)| Some(format!("{GLOBAL_SECTION}{}.path", rest.strip_suffix(".path")?)))
-        .collect();
-    for key in &ours {
-        config::write(&["--global", "--fixed-value", "--unset-all", key, &shown])?;
-    }
-    let doing = |what: &str| format!("cannot {what} {shown}");
-    if !on {
-        return match std::fs::remove_file(&file) {
-            Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::new(Kind::Config, format!("{}: {err}", doing("remove"))))
-            }
-            _ => Ok(file),
-        };
-    }
-    std::fs::create_dir_all(dir.join("git")).map_err(Error::doing(Kind::Config, doing("make the folder of")))?;
-    config::write(&["--file", &shown, "remote.origin.vcs", "mirror"])?;
-    // Submodules' URLs do not come from the user; the helper checks the scheme behind it by git's own rules.
-    config::write(&["--file", &shown, "protocol.mirror.allow", "always"])?;
-    for pattern in patterns(prefixes) {
-        config::write(&["--global", "--add", &format!("{GLOBAL_SECTION}{pattern}.path"), &shown])?;
-    }
-    Ok(file)
-}
-
-/// Returns patterns for URLs that begin with one of `prefixes`: `**` stands for several parts of a path only behind `/`
-/// (gitignore(5)).
-fn patterns(prefixes: &[String]) -> Vec<String> {
-    let of = |prefix: &String| match prefix.ends_with('/') || prefix.is_empty() {
-        true => vec![format!("{prefix}**")],
-        false => vec![format!("{prefix}*"), format!("{prefix}*/**")],
-    };
-    if prefixes.is_empty() { vec!["**".into()] } else { prefixes.iter().flat_map(of).collect() }
-}
-
 fn is_named(config: &Config, value: &str, name: &str) -> bool {
+    let path = std::fs::canonicalize(name).ok(); // as `add` writes it
     value == name
+        || path.is_some_and(|path| path.to_str() == Some(value))
         || GitUrl::parse(&config.rewritten(value))
             .is_ok_and(|url| selector::is_named(&crate::values::Mirror::configured(url), name))
 }

@@ -3,7 +3,7 @@
 use crate::adapters::git::config::Config;
 use crate::adapters::git::remotes::remote_url;
 use crate::adapters::git::repo::Repo;
-use crate::adapters::kept::hosts;
+use crate::adapters::kept::hosts::{self, Hosts};
 use crate::adapters::kept::shared_file::Change;
 use crate::adapters::kept::state::now;
 use crate::adapters::kept::state::{self, Last};
@@ -13,13 +13,28 @@ use crate::decide::cost::Work;
 use crate::decide::facts::{Backoff, Copy, Host};
 use crate::usecases::fetching::choosing::{Chooser, Decision, Known, warn_of_settings};
 use crate::usecases::fetching::remote::Remote;
+use crate::usecases::managing::manage::{Odd, odd};
+use crate::usecases::managing::switch::Standing;
 use crate::values::{GitUrl, RefSpace, Report, Result};
 
-/// A line of `git mirror list`.
+/// A remote, and its mirrors.
+#[derive(Debug, Clone)]
+pub struct Mirrors {
+    /// How they stand.
+    pub standing: Standing,
+    /// Canonical's URL, redacted.
+    pub url: String,
+    /// Canonical's host, or its path, for people.
+    pub host: String,
+    /// What is known of canonical's host.
+    pub canonical: Host,
+    /// The mirrors: those that would be asked, in order; then the others.
+    pub rows: Vec<Row>,
+}
+
+/// One mirror.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// The remote.
-    pub remote: String,
     /// The mirror's URL, redacted.
     pub url: String,
     /// What is known of it; nothing where it cannot be used at all.
@@ -30,6 +45,8 @@ pub struct Row {
     pub reason: String,
     /// What came of it last time.
     pub last: Option<Last>,
+    /// What is odd about it.
+    pub odd: Option<Odd>,
 }
 
 /// Calls `each` with a chooser for each of `remotes`, or for all where none is named.
@@ -47,35 +64,46 @@ fn for_each(config: &Config, remotes: &[String], report: &dyn Report, mut each: 
     Ok(())
 }
 
-/// Returns the mirrors of `remotes`, or of all, in the order in which they would be asked; then the others.
+/// Returns how the mirrors of `remotes`, or of all, stand.
 ///
 /// # Errors
 /// [`crate::values::Kind::Usage`] for a remote that is not configured.
-pub fn list(config: &Config, remotes: &[String], report: &dyn Report) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
+pub fn list(config: &Config, remotes: &[String], report: &dyn Report) -> Result<Vec<Mirrors>> {
+    let mut all = Vec::new();
+    let hosts = Hosts::load();
     for_each(config, remotes, report, |chooser| {
-        let usual = chooser.repo.and_then(|repo| state::usual(repo, chooser.remote.name));
-        let Decision { known, choice, refused } = chooser.decide(Work { clone: false, bytes: usual }, false);
-        let mut lasts = chooser.repo.map(state::last).unwrap_or_default();
-        let remote = || chooser.remote.name.to_owned();
-        let mut row = |at: usize, rank: Option<usize>, reason: String| {
-            let known = known[at].clone();
-            let last = lasts.remove(known.space.key());
-            Row { remote: remote(), url: known.mirror.url.redacted(), known: Some(known), rank, reason, last }
-        };
-        let ranked = choice.order.iter().zip(1..);
-        rows.extend(ranked.map(|(place, rank)| row(place.at, Some(rank), place.reason.to_string())));
-        rows.extend(choice.excluded.iter().map(|place| row(place.at, None, place.reason.to_string())));
-        rows.extend(refused.into_iter().map(|(url, why)| Row {
-            remote: remote(),
-            url,
-            known: None,
-            rank: None,
-            reason: format!("not used: {why}"),
-            last: None,
-        }));
+        let Ok(standing) = Standing::of(config, chooser.remote.name) else { return };
+        let canonical = chooser.remote.url;
+        all.push(Mirrors {
+            standing,
+            url: canonical.redacted(),
+            host: canonical.shown_host(),
+            canonical: hosts.get(canonical).at(now()),
+            rows: rows(chooser),
+        });
     })?;
-    Ok(rows)
+    Ok(all)
+}
+
+fn rows(chooser: &Chooser) -> Vec<Row> {
+    let usual = chooser.repo.and_then(|repo| state::usual(repo, chooser.remote.name));
+    let Decision { known, choice, refused } = chooser.decide(Work { clone: false, bytes: usual }, false);
+    let mut lasts = chooser.repo.map(state::last).unwrap_or_default();
+    let mut row = |at: usize, rank: Option<usize>, reason: String| {
+        let known = known[at].clone();
+        let last = lasts.remove(known.space.key());
+        let url = known.mirror.url.redacted();
+        let odd = odd(&known.mirror.url, chooser.remote.url);
+        Row { url, known: Some(known), rank, reason, last, odd }
+    };
+    let ranked = choice.order.iter().zip(1..);
+    let mut rows: Vec<Row> = ranked.map(|(place, rank)| row(place.at, Some(rank), place.reason.to_string())).collect();
+    rows.extend(choice.excluded.iter().map(|place| row(place.at, None, place.reason.to_string())));
+    rows.extend(refused.into_iter().map(|(url, why)| {
+        let reason = format!("not used: {why}");
+        Row { url, known: None, rank: None, reason, last: None, odd: None }
+    }));
+    rows
 }
 
 /// Measures the time of a connection to each mirror of `remotes`, or of all. Returns remote, mirror and outcome; no

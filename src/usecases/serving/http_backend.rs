@@ -12,27 +12,13 @@ use core::net::IpAddr;
 
 use crate::adapters::git::enter_repo;
 use crate::adapters::net::pktio;
-use crate::adapters::net::pktio::PktReader;
 use crate::adapters::os;
 use crate::adapters::process;
-use crate::usecases::serving::served::{Served, Site};
-use crate::usecases::serving::upload_pack::MAX_REQUEST;
+use crate::usecases::serving::request::{MAX_REQUEST, decoded, forwarded_client, refusal, starts_as_ours};
+use crate::usecases::serving::served::Served;
+use crate::usecases::serving::site::Site;
 use crate::values::{Error, Kind, Result};
-use crate::wire::Pkt;
-
-/// Returns the address of the client. Where `peer` is one of `proxies`, that is the last address in `X-Forwarded-For`
-/// which is none of them.
-pub fn client_address(peer: Option<IpAddr>, forwarded_for: &str, proxies: &[IpAddr]) -> Option<IpAddr> {
-    let mut client = peer?.to_canonical();
-    for hop in forwarded_for.rsplit(',') {
-        if !proxies.contains(&client) {
-            break;
-        }
-        let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
-        client = address.to_canonical();
-    }
-    Some(client)
-}
+use crate::wire::pkt::encoded;
 
 /// What the web server says of a request (RFC 3875, section 4.1; git-http-backend(1)).
 struct Cgi {
@@ -62,7 +48,7 @@ impl Cgi {
             directory: directory.into(),
             is_rpc,
             gzip: matches!(get("HTTP_CONTENT_ENCODING").as_str(), "gzip" | "x-gzip"),
-            client: client_address(get("REMOTE_ADDR").parse().ok(), &get("HTTP_X_FORWARDED_FOR"), proxies),
+            client: forwarded_client(get("REMOTE_ADDR").parse().ok(), &get("HTTP_X_FORWARDED_FOR"), proxies),
         })
     }
 }
@@ -90,8 +76,7 @@ pub fn run(site: &Site, proxies: &[IpAddr]) -> Result<i32> {
     let packets = decoded(&body, cgi.gzip).unwrap_or_default();
     let mut head = Vec::new();
     let answer = served.answer(&packets, cgi.client, |packets| {
-        let mut plain = Vec::new();
-        packets.iter().for_each(|pkt| pkt.encode(&mut plain));
+        let plain = encoded(packets);
         let mut command = stock();
         command.env_remove("HTTP_CONTENT_ENCODING").env("CONTENT_LENGTH", plain.len().to_string());
         let answer = process::output(&mut command, &plain)?;
@@ -103,9 +88,8 @@ pub fn run(site: &Site, proxies: &[IpAddr]) -> Result<i32> {
         Ok(None) => return forward(stock(), &body),
         Ok(Some(answer)) => answer,
         Err(err) => {
-            let mut text = Vec::new();
-            Pkt::line(&format!("ERR {err}")).encode(&mut text);
-            text
+            site.note(&err);
+            encoded(&[refusal(&err)])
         }
     };
     if head.is_empty() {
@@ -149,40 +133,6 @@ fn is_small_or_ours(stdin: &mut impl Read, body: &mut Vec<u8>, gzip: bool) -> Re
     }
 }
 
-/// Returns whether a body that begins so may be answered here; `None` where that cannot be told yet.
-pub fn starts_as_ours(body: &[u8], gzip: bool) -> Option<bool> {
-    let mut start = [0; 64];
-    let mut got = 0;
-    let mut plain: Box<dyn Read> = if gzip { Box::new(flate2::read::GzDecoder::new(body)) } else { Box::new(body) };
-    while got < start.len() {
-        match plain.read(&mut start[got..]) {
-            Ok(0) | Err(_) => break,
-            Ok(n) => got += n,
-        }
-    }
-    let first = PktReader::new(&start[..got], "the client").read().ok()??;
-    Some(Served::may_answer(&[first]))
-}
-
-/// Returns the packets of a whole body; `None` where it is damaged or, once unpacked, too large.
-pub fn decoded(body: &[u8], gzip: bool) -> Option<Vec<Pkt>> {
-    let mut plain = Vec::new();
-    if gzip {
-        flate2::read::GzDecoder::new(body).take(MAX_REQUEST + 1).read_to_end(&mut plain).ok()?;
-    } else {
-        plain.extend_from_slice(body);
-    }
-    if plain.len() as u64 > MAX_REQUEST {
-        return None;
-    }
-    let mut reader = PktReader::new(plain.as_slice(), "the client");
-    let mut packets = Vec::new();
-    while let Some(pkt) = reader.read().ok()? {
-        packets.push(pkt);
-    }
-    Some(packets)
-}
-
 fn output(command: &mut Command) -> Result<Vec<u8>> {
     let out = command.stderr(Stdio::inherit()).output();
     out.map(|out| out.stdout).map_err(Error::doing(Kind::Local, "cannot run git http-backend"))
@@ -209,38 +159,4 @@ fn parts(answer: &[u8]) -> (Vec<u8>, &[u8]) {
 fn send(head: &[u8], body: &[u8]) -> Result<i32> {
     let mut out = std::io::stdout();
     pktio::write_bytes(&mut out, &[head, body].concat(), "the web server").map(|()| 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn believes_listed_proxies_only() {
-        let ip = |text: &str| -> IpAddr { text.parse().expect("an address") };
-        let proxies = [ip("10.0.0.1"), ip("10.0.0.2")];
-        for (peer, header, want) in [
-            ("198.51.100.7", "203.0.113.9", "198.51.100.7"),
-            ("10.0.0.1", "203.0.113.9", "203.0.113.9"),
-            ("::ffff:10.0.0.1", "1.1.1.1, 203.0.113.9, 10.0.0.2", "203.0.113.9"),
-            ("10.0.0.1", "", "10.0.0.1"),
-            ("10.0.0.1", "unknown", "10.0.0.1"),
-        ] {
-            assert_eq!(client_address(Some(ip(peer)), header, &proxies), Some(ip(want)), "{peer} {header}");
-        }
-    }
-
-    #[test]
-    fn looks_at_the_beginning() {
-        use flate2::{Compression, write::GzEncoder};
-        let body = b"0013command=mirror\n0000";
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
-        gzip.write_all(body).expect("in memory");
-        let gzip = gzip.finish().expect("in memory");
-        assert_eq!((starts_as_ours(body, false), starts_as_ours(&gzip, true)), (Some(true), Some(true)));
-        assert_eq!(starts_as_ours(b"0012command=fetch\n", false), Some(false));
-        assert_eq!((starts_as_ours(b"0013comm", false), starts_as_ours(&gzip[..5], true)), (None, None));
-        assert_eq!(decoded(&gzip, true).map(|packets| packets.len()), Some(2));
-        assert_eq!(decoded(&gzip[..20], true), None);
-    }
 }

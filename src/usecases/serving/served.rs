@@ -4,79 +4,23 @@
 //! Stock git does everything else. [`Served`] makes the few answers that it cannot, out of bytes and packets; whoever
 //! holds the connection (`upload_pack`, `http_backend`, `serve`) sends them.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use core::net::IpAddr;
 
-use crate::adapters::git::config::Config;
-use crate::adapters::kept::geoip::DatabaseCache;
-use crate::adapters::list_file::{FILE_NAME, ListCache, Loaded};
-use crate::adapters::net::pktio::PktReader;
-use crate::adapters::process::{self, LOCAL_ENV};
+use super::site::Site;
+use super::standing_in::{Remote, present, remotes};
+use crate::adapters::git::enter_repo::common_dir;
+use crate::adapters::list_file::Loaded;
 use crate::decide::policy;
-use crate::decide::prefixes::Prefixes;
-use crate::decide::tracked::Tracked;
 use crate::values::mirror_list::{Client, MirrorList};
+use crate::values::stable_hash::stable_hash;
 use crate::values::url_key::{key, without_credentials};
 use crate::values::{Error, GitUrl, Kind, Result, Transport};
 use crate::wire::Pkt;
 use crate::wire::mirror_command::{self, Feature, Request};
-use crate::wire::pkt::{HEADER, Head};
-
-/// Where lists are, and what has been read of them.
-pub struct Site {
-    /// The list of all repositories that have none of their own.
-    pub list: Option<PathBuf>,
-    /// The folder that the names of repositories begin in.
-    pub base: Option<PathBuf>,
-    lists: ListCache,
-    databases: DatabaseCache,
-    log: Box<dyn Fn(&str) + Send + Sync>,
-}
-
-impl Site {
-    /// Returns a site; `log` is told of damaged lists.
-    pub fn new(list: Option<PathBuf>, base: Option<PathBuf>, log: Box<dyn Fn(&str) + Send + Sync>) -> Self {
-        Site { list, base, lists: ListCache::default(), databases: DatabaseCache::default(), log }
-    }
-
-    /// Returns the list of a repository: its own, or the site's. One that is damaged is logged, and nothing is
-    /// advertised: the owner has said that the other one is not to be used.
-    fn list(&self, common_dir: &Path, name: &str) -> Option<Arc<Loaded>> {
-        let own = common_dir.join(FILE_NAME);
-        for path in [Some(&own), self.list.as_ref()].into_iter().flatten() {
-            match self.lists.get(path, name) {
-                Ok(None) => {}
-                Ok(list) => return list,
-                Err(err) => {
-                    (self.log)(&format!("no mirrors are advertised: {err}"));
-                    return None;
-                }
-            }
-        }
-        None
-    }
-
-    /// Has a damaged list of the repository logged, where another process will serve it.
-    pub fn look(&self, git_dir: &Path) {
-        self.list(&common_dir(git_dir), &self.name(git_dir));
-    }
-
-    /// Returns what `{repo}` stands for in the site's list.
-    fn name<'a>(&self, dir: &'a Path) -> std::borrow::Cow<'a, str> {
-        let below = self.base.as_deref().and_then(|base| dir.strip_prefix(base).ok());
-        let name = below.unwrap_or(dir);
-        name.parent().filter(|_| name.ends_with(".git")).unwrap_or(name).to_string_lossy()
-    }
-}
-
-/// A remote for which the repository can stand in.
-struct Remote {
-    urls: Vec<String>,
-    tracked: Tracked,
-}
+use crate::wire::pkt::{HEADER, encoded, packet};
 
 /// One repository.
 pub struct Served<'a> {
@@ -180,7 +124,7 @@ impl<'a> Served<'a> {
         let shown = |urls: &[String]| -> Vec<String> {
             // A path here says nothing to anybody elsewhere.
             let hosted = |url: &&String| GitUrl::parse(url).is_ok_and(|url| url.transport != Transport::Local);
-            urls.iter().filter(hosted).map(|url| without_credentials(url)).collect()
+            urls.iter().filter(hosted).map(|url| shown_url(url)).collect()
         };
         match self.remotes.iter().find(|remote| remote.urls.iter().any(|url| key(url) == asked)) {
             Some(remote) => MirrorList { canonical: shown(&remote.urls), ..MirrorList::default() },
@@ -203,9 +147,9 @@ impl<'a> Served<'a> {
         });
         let place = client.and_then(|address| database?.place(address));
         // The same for all pages of a client, so that none is left out between them.
-        let mut seed = DefaultHasher::new();
-        (&loaded.id, client).hash(&mut seed);
-        let all = policy::order(listing, client, place.as_ref(), seed.finish());
+        let address = client.map(|client| client.to_string()).unwrap_or_default();
+        let seed = stable_hash([loaded.id.as_bytes(), address.as_bytes()]);
+        let all = policy::order(listing, client, place.as_ref(), seed);
         let offset = u64::from(request.offset.unwrap_or(0));
         let (page, more) = policy::page(&all, offset, request.limit.map(u64::from), listing.first);
         MirrorList {
@@ -223,109 +167,29 @@ impl<'a> Served<'a> {
     }
 }
 
-/// Has stock git list what is tracked of a remote, and returns it under the remote's names.
-fn present(tracked: &Tracked, request: &[Pkt], stock: impl FnOnce(&[Pkt]) -> Result<Vec<u8>>) -> Result<Vec<u8>> {
-    let text = |pkt: &Pkt| String::from_utf8_lossy(pkt.text()).into_owned();
-    let asked: Vec<String> =
-        request.iter().filter_map(|pkt| text(pkt).strip_prefix("ref-prefix ").map(Into::into)).collect();
-    let asked = Prefixes::new(&asked);
-    let prefixes = tracked.prefixes(&asked);
-    if prefixes.is_empty() {
-        return Ok(encoded(&[Pkt::Flush])); // no prefix at all would mean everything
+/// Returns a remote's URL as anybody may see it: without user and password, and without a query or a fragment, in which
+/// some hosts have a token.
+fn shown_url(url: &str) -> String {
+    let shown = without_credentials(url);
+    match GitUrl::parse(&shown).is_ok_and(|url| url.transport == Transport::Http) {
+        true => shown.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        false => shown,
     }
-    let wants_symrefs = request.iter().any(|pkt| pkt.text() == b"symrefs");
-    let mut theirs: Vec<Pkt> = request.to_vec();
-    theirs.retain(|pkt| *pkt != Pkt::Flush && pkt.text() != b"symrefs" && !pkt.text().starts_with(b"ref-prefix "));
-    if !theirs.contains(&Pkt::Delim) {
-        theirs.push(Pkt::Delim);
-    }
-    theirs.push(Pkt::line("symrefs")); // whose branch HEAD is must be known
-    theirs.extend(prefixes.iter().map(|prefix| Pkt::line(&format!("ref-prefix {prefix}"))));
-    theirs.push(Pkt::Flush);
-
-    let answer = stock(&theirs)?;
-    let mut reader = PktReader::new(answer.as_slice(), "git upload-pack");
-    let mut lines = Vec::new();
-    while let Some(pkt) = reader.read()?.filter(|pkt| *pkt != Pkt::Flush) {
-        if pkt.text().starts_with(b"ERR ") {
-            return Ok(answer);
-        }
-        // A name that is no UTF-8 cannot be translated: the client does without that ref.
-        lines.extend(std::str::from_utf8(pkt.text()).map(str::to_owned));
-    }
-    let mut out: Vec<Pkt> = Vec::new();
-    for line in tracked.answer(&lines, &asked) {
-        let words = line.split(' ').filter(|word| wants_symrefs || !word.starts_with("symref-target:"));
-        out.push(Pkt::line(&words.collect::<Vec<_>>().join(" ")));
-    }
-    out.push(Pkt::Flush);
-    Ok(encoded(&out))
-}
-
-/// Returns the end of the packet at `at`, and its payload (none for a special one).
-fn packet(bytes: &[u8], at: usize) -> Option<(usize, &[u8])> {
-    let digits = bytes.get(at..at + HEADER)?.try_into().ok()?;
-    match Head::parse(digits).ok()? {
-        Head::Data(len) => Some((at + HEADER + len, bytes.get(at + HEADER..at + HEADER + len)?)),
-        _ => Some((at + HEADER, b"")),
-    }
-}
-
-fn encoded(packets: &[Pkt]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    packets.iter().for_each(|pkt| pkt.encode(&mut bytes));
-    bytes
-}
-
-/// Returns the directory that all worktrees share (gitrepository-layout(5), `commondir`).
-fn common_dir(git_dir: &Path) -> PathBuf {
-    match std::fs::read_to_string(git_dir.join("commondir")) {
-        Ok(text) => git_dir.join(text.trim_end()),
-        Err(_) => git_dir.to_owned(),
-    }
-}
-
-/// Returns the remotes that the repository tracks.
-fn remotes(common_dir: &Path) -> Vec<Remote> {
-    // Most servers' repositories have none: that is seen without asking git.
-    let text = std::fs::read_to_string(common_dir.join("config")).unwrap_or_default().to_ascii_lowercase();
-    if !text.contains("[remote") && !text.contains("[include") {
-        return Vec::new();
-    }
-    let mut command = process::git(["config", "--list", "-z"]);
-    for name in LOCAL_ENV {
-        command.env_remove(name);
-    }
-    let config = match process::output(command.env("GIT_DIR", common_dir), b"") {
-        Ok(text) => Config::parse(&text),
-        Err(err) => {
-            tracing::debug!(%err, "no remotes");
-            return Vec::new();
-        }
-    };
-    let remote = |name: &str| {
-        let get = |variable: &str| format!("remote.{name}.{variable}");
-        let plain = |url: &str| url.strip_prefix("mirror::").unwrap_or(url).to_owned();
-        let written: Vec<String> = config.all(&get("url")).map(plain).collect();
-        let rewritten: Vec<String> = written.iter().map(|url| config.rewritten(url)).collect();
-        let mut urls = [written, rewritten].concat();
-        urls.sort();
-        urls.dedup();
-        let specs: Vec<String> = config.all(&get("fetch")).map(Into::into).collect();
-        let specs: Vec<&str> = specs.iter().map(String::as_str).collect();
-        let tags = config.get(&get("tagopt")) != Some("--no-tags");
-        (!specs.is_empty()).then(|| Remote { urls, tracked: Tracked::new(name, &specs, tags) })
-    };
-    config.remotes().into_iter().filter_map(remote).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::net::pktio::PktReader;
+    use crate::decide::tracked::Tracked;
 
     fn served(site: &Site) -> Served<'_> {
         let remote = Remote {
-            urls: vec!["https://u:secret@real.example/a.git".into(), "/srv/a".into()],
+            urls: vec![
+                "https://u:secret@real.example/a.git".into(),
+                "https://real.example/b.git?private_token=secret#secret".into(),
+                "/srv/a".into(),
+            ],
             tracked: Tracked::new("origin", &["+refs/heads/*:refs/remotes/origin/*"], true),
         };
         Served { site, list: None, remotes: vec![remote] }

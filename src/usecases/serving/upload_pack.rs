@@ -9,18 +9,17 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use core::net::IpAddr;
-
 use crate::adapters::git::enter_repo;
 use crate::adapters::net::pktio::{self, PktReader};
 use crate::adapters::os;
 use crate::adapters::process;
-use crate::usecases::serving::served::{Served, Site};
+use crate::usecases::serving::request::{MAX_REQUEST, client_address, refusal, version};
+use crate::usecases::serving::served::Served;
+use crate::usecases::serving::site::Site;
+use crate::usecases::serving::stock;
 use crate::values::{Error, Kind, Result};
 use crate::wire::Pkt;
-
-/// Most bytes of a request that is read as a whole: `mirror`, and `ls-refs`.
-pub const MAX_REQUEST: u64 = 4 << 20;
+use crate::wire::pkt::encoded;
 
 /// What is asked for: the options of git-upload-pack(1), and where the mirror list is.
 #[derive(Debug, Default)]
@@ -35,16 +34,6 @@ pub struct Order {
     pub stateless_rpc: bool,
     /// `--http-backend-info-refs`: the advertisement only.
     pub advertise: bool,
-}
-
-/// Returns the address of the client: `SSH_CONNECTION`, `REMOTE_ADDR` (git-daemon(1)), or the peer of the socket that is
-/// our stdin, as under inetd(8).
-pub fn client_address() -> Option<IpAddr> {
-    let first = |name: &str| {
-        let value = std::env::var(name).ok()?;
-        value.split(' ').next()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
-    };
-    first("SSH_CONNECTION").or_else(|| first("REMOTE_ADDR")).or_else(os::peer_of_stdin)
 }
 
 /// Serves one client on stdin and stdout; returns the exit code: stock upload-pack's.
@@ -84,22 +73,11 @@ pub fn run(order: &Order, site: &Site) -> Result<i32> {
     }
 }
 
-/// Returns the highest version that the client offers (`GIT_PROTOCOL`, git(1)).
-pub fn version(protocol: &str) -> u8 {
-    protocol.split(':').filter_map(|part| part.strip_prefix("version=")?.parse().ok()).max().unwrap_or(0)
-}
-
 /// Returns stock upload-pack for the repository.
-pub fn stock(order: &Order, args: &[&str]) -> Command {
-    let mut command = process::git(["upload-pack"]);
-    command.arg(if order.strict { "--strict" } else { "--no-strict" });
-    command.args(order.timeout.map(|seconds| format!("--timeout={seconds}")));
-    if args.is_empty() {
-        let own = [(order.stateless_rpc, "--stateless-rpc"), (order.advertise, "--http-backend-info-refs")];
-        command.args(own.iter().filter(|(set, _)| *set).map(|(_, option)| option));
-    }
-    command.args(args).arg("--").arg(&order.directory);
-    command
+fn stock(order: &Order, args: &[&str]) -> Command {
+    let own = [(order.stateless_rpc, "--stateless-rpc"), (order.advertise, "--http-backend-info-refs")];
+    let own = own.iter().filter(|(set, _)| *set && args.is_empty()).map(|(_, option)| option);
+    stock::upload_pack(&order.directory, order.strict, order.timeout, own.chain(args))
 }
 
 fn advertisement(order: &Order) -> Result<Option<Vec<u8>>> {
@@ -144,8 +122,13 @@ fn request(
         }
         Ok(None) => {}
         Err(err) => {
-            pktio::write(out, &[Pkt::line(&format!("ERR {err}"))], "the client")?;
-            return Err(err);
+            pktio::write(out, &[refusal(&err)], "the client")?;
+            if err.kind == Kind::Protocol || client_address().is_none() {
+                return Err(err);
+            }
+            // Over ssh, stderr is the client's as well.
+            tracing::warn!("{err}");
+            return Ok(Some(128));
         }
     }
     let mut child = stock(order, &["--stateless-rpc"])
@@ -171,9 +154,7 @@ fn request(
 
 /// Has stock upload-pack carry a small request out, and returns the answer.
 fn list(order: &Order, packets: &[Pkt]) -> Result<Vec<u8>> {
-    let mut input = Vec::new();
-    packets.iter().for_each(|pkt| pkt.encode(&mut input));
-    process::output(&mut stock(order, &["--stateless-rpc"]), &input)
+    process::output(&mut stock(order, &["--stateless-rpc"]), &encoded(packets))
 }
 
 /// Protocols v0 and v1: the list travels in the first line of the advertisement; all else is stock's.
@@ -205,17 +186,4 @@ fn old(order: &Order, served: &Served, out: &mut impl Write) -> Result<i32> {
     let status = child.wait().map_err(Error::doing(Kind::Local, "cannot wait for git upload-pack"))?;
     drop(on_signal);
     Ok(os::exit_code(status))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_version() {
-        for (protocol, want) in [("", 0), ("version=2", 2), ("version=1:x", 1), ("a:version=1:version=2", 2), ("v", 0)]
-        {
-            assert_eq!(version(protocol), want, "{protocol}");
-        }
-    }
 }

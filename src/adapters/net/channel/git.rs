@@ -1,5 +1,6 @@
 //! `git://`: our own TCP (git-daemon(1), gitprotocol-pack(5), "Git Transport").
 
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ pub fn open(url: &GitUrl, opening: &Opening) -> Result<Channel> {
         }
         None => Channel::tcp(connect(url, port, opening)?)?,
     };
-    let virtual_host = std::env::var("GIT_OVERRIDE_VIRTUAL_HOST").unwrap_or_else(|_| written_host(url));
+    let virtual_host = std::env::var_os("GIT_OVERRIDE_VIRTUAL_HOST");
+    let virtual_host = virtual_host.map_or_else(|| written_host(url), |host| host.to_string_lossy().into_owned());
     let mut request = format!("{} {}\0host={virtual_host}\0", opening.service.name(), url.path);
     if let Some(protocol) = opening.service.protocol(opening.version) {
         request.push_str(&format!("\0{protocol}\0"));
@@ -101,8 +103,8 @@ fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
 }
 
 /// Returns the proxy command for a host: `GIT_PROXY_COMMAND`, or `core.gitProxy` (git-config(1)).
-fn proxy(url: &GitUrl, opening: &Opening) -> Option<String> {
-    if let Ok(command) = std::env::var("GIT_PROXY_COMMAND") {
+fn proxy(url: &GitUrl, opening: &Opening) -> Option<OsString> {
+    if let Some(command) = std::env::var_os("GIT_PROXY_COMMAND") {
         return Some(command).filter(|c| !c.is_empty());
     }
     for value in opening.config.all("core.gitproxy") {
@@ -116,7 +118,7 @@ fn proxy(url: &GitUrl, opening: &Opening) -> Option<String> {
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.') || domain.starts_with('.'))
         });
         if matches {
-            return Some(command.to_owned()).filter(|c| c != "none" && !c.is_empty());
+            return Some(command).filter(|c| *c != "none" && !c.is_empty()).map(Into::into);
         }
     }
     None

@@ -2,6 +2,7 @@
 //!
 //! Source: gitremote-helpers(7), and `stateless_connect` in git's `remote-curl.c`.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command};
@@ -203,7 +204,8 @@ fn pins(url: &GitUrl, opening: &Opening, guard: &Guard) -> Result<Vec<(String, S
 
 /// Returns the proxy that git would use for `url`, as `http_init` and `get_curl_handle` in git's `http.c` choose it.
 pub fn proxy(url: &GitUrl, config: &Config) -> Option<String> {
-    let env = |names: &[&str]| names.iter().find_map(|name| std::env::var(name).ok());
+    let env =
+        |names: &[&str]| names.iter().find_map(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()));
     proxy_by(url, config, env)
 }
 
@@ -233,13 +235,15 @@ fn looks_names_up(proxy: &str) -> bool {
 }
 
 /// Returns settings in the variable in which git hands them on (git(1), `-c`). The last entry wins; the user's own are kept.
-fn parameters(settings: &[(String, String)]) -> String {
+fn parameters(settings: &[(String, String)]) -> OsString {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
-    let mut out = std::env::var("GIT_CONFIG_PARAMETERS").unwrap_or_default();
+    // What the user said stays, be it UTF-8 or not.
+    let mut out = std::env::var_os("GIT_CONFIG_PARAMETERS").unwrap_or_default();
     for (key, value) in settings {
-        out.push_str(&format!(" {}={}", quoted(key), quoted(value)));
+        let space = if out.is_empty() { "" } else { " " };
+        out.push(format!("{space}{}={}", quoted(key), quoted(value)));
     }
-    out.trim_start().to_owned()
+    out
 }
 
 /// Says what git's words mean for a mirror.
@@ -274,7 +278,8 @@ mod tests {
 
     fn settings(url: &str, config: &str) -> String {
         let config = Config::parse(config.as_bytes());
-        parameters(&mirror_settings(&GitUrl::parse(url).expect("a URL"), &config, false, false))
+        let settings = mirror_settings(&GitUrl::parse(url).expect("a URL"), &config, false, false);
+        parameters(&settings).into_string().expect("UTF-8")
     }
 
     #[test]
@@ -333,6 +338,7 @@ mod tests {
         let learned = GitUrl::parse("https://m/a").expect("a URL");
         assert!(
             parameters(&mirror_settings(&learned, &Config::default(), true, false))
+                .to_string_lossy()
                 .contains("followredirects'='false'")
         );
     }

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use gix::ObjectId;
 
@@ -21,6 +21,8 @@ use crate::adapters::git::run;
 use crate::adapters::net::channel::{Channel, Family, HttpHelper, Service};
 use crate::adapters::net::pktio::{self, PktReader};
 use crate::adapters::os;
+use crate::adapters::seed::keep::{self, Keep};
+use crate::adapters::seed::quarantine;
 use crate::decide::cost::Work;
 use crate::usecases::fetching::asking::Open;
 use crate::usecases::fetching::choosing::{Chooser, Decision};
@@ -36,6 +38,9 @@ const GIT_IS_DONE: Duration = Duration::from_secs(3600);
 
 /// How long to go on without git: it may close both of its ends, one after the other.
 const GIT_IS_DEAD: Duration = Duration::from_secs(1);
+
+/// A file system's clock may lag behind ours by less.
+const CLOCKS: Duration = Duration::from_secs(1);
 
 /// How git started the helper.
 pub struct Invocation {
@@ -228,6 +233,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
         pktio::write(&mut self.git_out, &packets, "git")?;
         let mut writer = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
         // A git that is killed tells nobody.
+        // While git waits for us: it closes its ends before it has written its refs.
+        let keep = Keep::for_the_git_that_asks();
+        let since = SystemTime::now() - CLOCKS;
         let with_git = os::NoReaderNoWork::watch(&self.git_out, GIT_IS_DEAD);
         let Self { remote, url, config, family, report, .. } = self;
         let remote = Remote { name: remote, url, config, family: *family, report: *report };
@@ -247,7 +255,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             |wanted| {
                 // `git clone` has learned the hash of object names only by now.
                 let Some(repo) = inside.then(Repo::discover).flatten() else { return Seeded::default() };
-                Seeder { repo: &repo, remote, early: early.take().into() }.seed(wanted)
+                Seeder { repo: &repo, remote, keep: &keep, early: early.take().into() }.seed(wanted)
             },
             || {
                 let empty = || Repo::discover().is_some_and(|repo| repo.has_refs().is_ok_and(|has| !has));
@@ -263,14 +271,31 @@ impl<O: Write + AsFd> Helper<'_, O> {
             self.repo = Repo::discover();
         }
         self.keep(&mut seen);
-        self.tidy(&seen);
+        self.keep_what_canonical_gave(&seen, &keep, since);
+        self.tidy(&seen, &keep);
         self.close(&seen);
         Ok(code)
     }
 
-    /// Deletes the mirror refs that what canonical names has made superfluous, once git is done with its pack.
-    fn tidy(&mut self, seen: &Seen) {
+    /// Has what canonical gave kept as well, once git is done with its pack. Where that is little, as mirrors gave most, git
+    /// unpacks it, and nothing would keep it from being pruned before there are refs; all in one pack, git would keep it.
+    fn keep_what_canonical_gave(&self, seen: &Seen, keep: &Keep, since: SystemTime) {
         let Some(repo) = &self.repo else { return };
+        if !seen.canonical_asked || seen.seeded.as_ref().is_none_or(|seeded| seeded.from.is_empty()) {
+            return;
+        }
+        os::wait_reader_gone(&self.git_out, GIT_IS_DONE);
+        if let Err(err) = quarantine::keep_loose(repo, keep, since) {
+            tracing::debug!(%err, "what canonical gave is not kept");
+        }
+    }
+
+    /// Deletes the mirror refs that what canonical names has made superfluous, once git is done with its pack. Those that
+    /// were there before are all that keeps what they name, and left to the guard.
+    fn tidy(&self, seen: &Seen, keep: &Keep) {
+        let Some(repo) = &self.repo else { return };
+        quarantine::sweep(&repo.objects);
+        keep::sweep(&repo.objects);
         let Ok(refs) = repo.mirror_refs() else { return };
         if refs.is_empty() {
             return;
@@ -295,9 +320,20 @@ impl<O: Write + AsFd> Helper<'_, O> {
         } else {
             named.into_iter().map(|id| odb.peel(id)).filter(|id| odb.is_commit(id)).collect()
         };
-        match repo.tidy(&refs, &here) {
-            Ok(stay) => tracing::debug!(stay, "tidied refs/mirror"),
-            Err(err) => tracing::debug!(%err, "cannot tidy refs/mirror"),
+        let gone = match repo.superfluous(&refs, &here) {
+            Ok(gone) if gone.is_empty() => return,
+            Ok(gone) => gone,
+            Err(err) => return tracing::debug!(%err, "cannot tell what may go below refs/mirror"),
+        };
+        if seen.seeded.as_ref().is_none_or(|seeded| seeded.resumed) {
+            return keep.guard(repo, true);
+        }
+        match repo.delete(&gone) {
+            Ok(()) => tracing::debug!(stay = refs.len() - gone.len(), "tidied refs/mirror"),
+            Err(err) => {
+                let text = format!("mirror: {} refs below refs/mirror/ stay until the next fetch: {err}", gone.len());
+                self.report.event(Event::Warning(text));
+            }
         }
     }
 

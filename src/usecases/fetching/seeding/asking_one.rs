@@ -144,6 +144,6 @@ impl Seeder<'_> {
             other => other?,
         };
         let came = Came { quarantine, request, objects, proved: false };
-        self.take_over(session, watch, space, wanted, &theirs, manner, came)
+        self.take_over(session, watch, space, wanted, &theirs, came)
     }
 }

@@ -8,7 +8,7 @@ use crate::adapters::git::odb::Odb;
 use crate::adapters::git::refspec;
 use crate::adapters::git::run;
 use crate::adapters::kept::state;
-use crate::adapters::seed::quarantine::{self};
+use crate::adapters::seed::{keep, quarantine};
 use crate::decide::cost::Work;
 use crate::decide::plan::Manner;
 use crate::usecases::fetching::choosing::{Decision, warn_of_settings};
@@ -35,7 +35,8 @@ impl Seeder<'_> {
                 Error::new(Kind::Config, text).hint(format!("`git mirror list {}` shows them", self.remote.name))
             );
         }
-        quarantine::sweep(self.repo);
+        quarantine::sweep(&self.repo.objects);
+        keep::sweep(&self.repo.objects);
         let mut observed = Vec::new();
         for place in &choice.order {
             let (mirror, space) = (known[place.at].mirror.clone(), known[place.at].space.clone());

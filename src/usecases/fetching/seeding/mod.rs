@@ -8,6 +8,7 @@ mod asking_one;
 mod connecting;
 mod fill;
 mod gift;
+mod offering;
 mod salvage;
 mod taking;
 
@@ -19,11 +20,13 @@ use std::panic::AssertUnwindSafe;
 
 use gix::ObjectId;
 
+use self::offering::Offers;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
 use crate::adapters::kept::state;
-use crate::adapters::seed::quarantine::{self};
+use crate::adapters::seed::keep::Keep;
+use crate::adapters::seed::quarantine;
 use crate::decide::cost::Work;
 use crate::usecases::fetching::choosing::Chooser;
 use crate::usecases::fetching::learning::Learner;
@@ -31,11 +34,6 @@ use crate::usecases::fetching::observing::{Observed, Outcome};
 use crate::usecases::fetching::remote::Remote;
 use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
 use crate::wire::RefList;
-
-/// Commits that are added to git's own `have` lines, beyond one for each of its `want` lines.
-const MORE_HAVES: usize = 256;
-/// Tips that canonical did not name, of whose ancestors some are added.
-const MOST_UNNAMED: usize = 8;
 
 /// With so many mirrors tried, canonical is not asked for more.
 const MOST_TRIED: usize = 256;
@@ -69,6 +67,8 @@ pub struct Seeded {
     pub observed: Vec<Observed>,
     /// Bytes that canonical gave to complete what a mirror broke off.
     pub from_canonical: u64,
+    /// Whether there was something below `refs/mirror/` before: only these refs keep what they name.
+    pub resumed: bool,
 }
 
 impl Seeded {
@@ -87,6 +87,8 @@ pub struct Seeder<'a> {
     pub repo: &'a Repo,
     /// The remote.
     pub remote: Remote<'a>,
+    /// For whom what is moved in is kept.
+    pub keep: &'a Keep,
     /// A connection that has been begun.
     pub early: Cell<Option<Early>>,
 }
@@ -123,10 +125,12 @@ impl Seeder<'_> {
         if mirrors.is_empty() {
             return Ok(seeded);
         }
-        quarantine::sweep(self.repo);
+        quarantine::sweep(&self.repo.objects);
+        seeded.resumed = self.repo.has_mirror_refs();
         let mut left = self.not_here_yet(wanted.wants)?;
         let missing: HashSet<ObjectId> = left.iter().copied().collect();
         let mut tips: Vec<ObjectId> = wanted.wants.iter().filter(|id| !missing.contains(*id)).copied().collect();
+        let offers = Offers::new(self.repo, wanted.haves)?;
         let mut tried = HashSet::new();
         let mut saved = None; // of a transfer that broke off
         let mut mirrors = VecDeque::from(mirrors);
@@ -143,7 +147,8 @@ impl Seeder<'_> {
             let who = mirror.url.shown_host();
             self.remote.report.event(Event::Asking { mirror: who.clone() });
             run::note(&format!("asking {}", space.name()));
-            let still = Wanted { wants: &left, ..*wanted };
+            let offers = offers.extended(self.repo, &tips)?;
+            let still = Wanted { wants: &left, haves: &offers, ..*wanted };
             // What a mirror sends may find a fault in a library; that must not end the fetch.
             let asked = AssertUnwindSafe(|| self.ask(&mirror, &space, &still, &mut saved));
             let gift = std::panic::catch_unwind(asked)
@@ -169,7 +174,8 @@ impl Seeder<'_> {
             }
         }
         if let Some(saved) = saved.filter(|_| !left.is_empty()) {
-            let still = Wanted { wants: &left, ..*wanted };
+            let offers = offers.extended(self.repo, &tips)?;
+            let still = Wanted { wants: &left, haves: &offers, ..*wanted };
             let asked = AssertUnwindSafe(|| self.complete_by_canonical(&still, saved));
             if let Some(gift) = std::panic::catch_unwind(asked).unwrap_or_default() {
                 seeded.from_canonical = gift.bytes;
@@ -183,7 +189,7 @@ impl Seeder<'_> {
         let vouched = wanted.wants.iter().all(|id| named.contains(id));
         seeded.complete = left.is_empty() && seeded.tags.is_empty() && vouched;
         if !seeded.complete {
-            seeded.haves = self.haves(&odb, &tips, &named, wanted.wants.len());
+            seeded.haves = offers.to_canonical(self.repo, &odb, &tips, &named, wanted.wants.len());
             let left: HashSet<ObjectId> = left.into_iter().collect();
             let here = wanted.wants.iter().filter(|id| named.contains(*id) && !left.contains(*id));
             seeded.here = here.copied().collect();
@@ -215,32 +221,19 @@ impl Seeder<'_> {
     }
 
     /// Returns those of `wants` that are not here and proved. What an earlier fetch brought in before it was killed is
-    /// found here, and not fetched again.
+    /// found here, kept from now on, and not fetched again.
     fn not_here_yet(&self, wants: &[ObjectId]) -> Result<Vec<ObjectId>> {
         let odb = Odb::open(self.repo)?;
         let (here, mut left): (Vec<_>, Vec<_>) = wants.iter().partition(|id| odb.has(id));
-        if !here.is_empty() && self.repo.prove(&here, &[], None).is_err() {
-            left.extend(here);
+        if !here.is_empty() {
+            self.keep.guard(self.repo, false);
+            let kept = || quarantine::keep_unreached(self.repo, self.keep, &here);
+            if let Err(err) = self.repo.prove(&here, &[], None).and_then(|()| kept()) {
+                tracing::debug!(%err, "what is here cannot be used");
+                left.extend(here);
+            }
         }
         Ok(left)
-    }
-
-    /// Returns commits for canonical's `have` lines: the proved tips, the latest first, and some ancestors of those that
-    /// canonical did not name, as it may not know the tip of a mirror that has diverged. In all at most one for each of
-    /// git's `want` lines and [`MORE_HAVES`]: what git asks for in one request, canonical can be told in it.
-    fn haves(&self, odb: &Odb, tips: &[ObjectId], named: &HashSet<&ObjectId>, wants: usize) -> Vec<ObjectId> {
-        // Commits only: git looks an acknowledged id up as a commit, and dies of a tag.
-        let dated = |tip: &ObjectId| odb.commit_time(&odb.peel(tip)).map(|time| (time, odb.peel(tip)));
-        let latest_first = |tips: &mut dyn Iterator<Item = &ObjectId>| {
-            let mut dated: Vec<(i64, ObjectId)> = tips.filter_map(dated).collect();
-            dated.sort_by(|a, b| b.cmp(a));
-            dated.into_iter().map(|(_, id)| id).collect::<Vec<_>>()
-        };
-        let unnamed = latest_first(&mut tips.iter().filter(|id| !named.contains(id)));
-        let older = unnamed.iter().take(MOST_UNNAMED).flat_map(|tip| self.repo.older(tip));
-        let mut seen = HashSet::new();
-        let all = latest_first(&mut tips.iter());
-        older.chain(all).filter(|id| seen.insert(*id)).take(wants + MORE_HAVES).collect()
     }
 
     fn leave(&self, who: String, space: &RefSpace, err: Error) {

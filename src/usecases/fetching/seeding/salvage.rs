@@ -111,9 +111,9 @@ impl Salvage {
         (blobs.into_iter().map(|(id, _)| *id).collect(), others.into_iter().collect())
     }
 
-    /// Returns whether nothing leads out of what is here: then it is proved.
-    fn is_closed(&self) -> bool {
-        self.links.open().next().is_none() && self.request.wants.iter().all(|id| self.links.holds(id))
+    /// Returns whether what is here is what was asked for, whole, and nothing else: then it is proved.
+    fn is_whole(&self) -> bool {
+        self.links.are_whole(&self.request.wants)
     }
 
     /// Follows the links of packs that are new in the quarantine.
@@ -141,6 +141,7 @@ impl Seeder<'_> {
         }
         let who = self.remote.url.shown_host();
         self.remote.report.event(Event::Detail(format!("mirror: asking {who} for what mirrors broke off")));
+        self.remote.report.event(Event::Source(format!("canonical {who}")));
         let gift = self.ask_canonical(wanted, salvage);
         self.remote.report.event(Event::ProgressEnd);
         gift.inspect_err(|err| tracing::debug!(%err, "canonical does not complete what is kept")).ok()
@@ -174,7 +175,7 @@ impl Seeder<'_> {
             Ok(proved) => {
                 let Salvage { quarantine, request, space, objects, from, .. } = salvage;
                 let came = Came { quarantine, request, objects, proved };
-                let gift = self.take_over(session, watch, &space, wanted, theirs, Manner::Usual, came)?;
+                let gift = self.take_over(session, watch, &space, wanted, theirs, came)?;
                 Ok(Gift { before: from, ..gift })
             }
             Err(err) if !salvage.partials.is_empty() => {
@@ -189,7 +190,7 @@ impl Seeder<'_> {
         }
     }
 
-    /// Fetches until nothing is missing; returns whether all in the quarantine is closed, which is a proof.
+    /// Fetches until nothing is missing; returns whether the quarantine is whole by itself, which is a proof.
     fn fetch_missing(
         &self,
         session: &mut Session,
@@ -211,7 +212,7 @@ impl Seeder<'_> {
             let exactly = filter && !others.is_empty();
             let wants = if exactly { others } else { [others, blobs].concat() };
             if wants.is_empty() {
-                return Ok(salvage.is_closed());
+                return Ok(salvage.is_whole());
             }
             if little || wants.len() > MOST_BY_ID {
                 return Err(Error::new(Kind::Nothing, "too much is missing"));

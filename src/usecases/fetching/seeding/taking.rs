@@ -9,17 +9,17 @@ use gix::ObjectId;
 
 use super::gift::{Came, Gift, Refusal};
 use super::{Seeder, Wanted};
+use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
-use crate::adapters::seed::{Indexing, Numbers, Partial, Session, strict_option};
+use crate::adapters::seed::{Contents, Indexing, Numbers, Partial, Session, strict_option};
 use crate::decide::plan::{self, Manner};
 use crate::values::{Event, RefSpace, Result};
 use crate::wire::RefList;
 
 impl Seeder<'_> {
     /// Proves what is in a quarantine, and moves it into the repository, with the tags that follow it.
-    #[expect(clippy::too_many_arguments)]
     pub(super) fn take_over(
         &self,
         session: &mut Session,
@@ -27,23 +27,26 @@ impl Seeder<'_> {
         space: &RefSpace,
         wanted: &Wanted,
         theirs: &RefList,
-        manner: Manner,
         came: Came,
     ) -> std::result::Result<Gift, Refusal> {
         let Came { quarantine, mut request, objects, proved } = came;
         let odb = Odb::open(self.repo)?;
         let moved = watch.moved();
         let inside = Odb::at(quarantine.path(), self.repo.hash)?;
-        let came_in = |id: &ObjectId| inside.has(id) && !odb.has(id);
-        request.wants.extend(
-            wanted.wants.iter().filter(|id| !request.wants.contains(id) && inside.has(id)).copied().collect::<Vec<_>>(),
-        );
+        let judged = quarantine.indexes()?;
+        let contents = Contents::of(&judged, self.repo.hash)?;
+        let came_in = |id: &ObjectId| contents.holds(id) && !odb.has(id);
+        // Of those that are only in the repository nobody knows whether they are whole: a killed git may have left them.
+        let more = wanted.wants.iter().filter(|id| !request.wants.contains(id) && contents.holds(id));
+        let more: Vec<ObjectId> = more.copied().collect();
         watch.pause(true);
         self.remote.report.event(Event::Proving);
-        if !proved {
-            quarantine.prove(self.repo, &request.wants, wanted.haves)?;
+        if !proved || !more.is_empty() {
+            let tips = [request.wants.as_slice(), &more].concat();
+            quarantine.prove(self.repo, &tips, wanted.haves, &odb, &[])?;
         }
-        if manner != Manner::Exact && self.brings_stray_tags(wanted, &request, &inside, &quarantine, came_in)? {
+        request.wants.extend(more);
+        if self.brings_stray_tags(wanted, &request, &contents, &quarantine, came_in)? {
             return Err(Refusal::Again(Manner::Exact));
         }
 
@@ -59,21 +62,22 @@ impl Seeder<'_> {
                     session.fetch(&theirs, &request.wants, &inside, indexing)
                 });
                 watch.pause(true);
-                match got.and_then(|n| self.repo.prove(&theirs, &request.wants, Some(quarantine.path())).map(|()| n)) {
+                let got =
+                    got.and_then(|n| quarantine.prove(self.repo, &theirs, &request.wants, &odb, &judged).map(|()| n));
+                match got {
                     Ok(n) => total += n,
                     Err(err) => {
+                        // What is proved stays so; canonical has its tags.
                         tracing::debug!(%err, "a mirror does not give its tags");
-                        return Err(err.into());
+                        quarantine.drop_all_but(&judged)?;
+                        tags_left.extend(theirs);
                     }
                 }
             }
         }
 
-        let unpack_below =
-            ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|k| self.remote.config.number(k));
-        let sync =
-            !self.remote.config.get("core.fsync").is_some_and(|v| v.split(',').any(|c| c == "none" || c == "-pack"));
-        quarantine.accept(self.repo, total, unpack_below.unwrap_or(100), sync)?;
+        self.keep.guard(self.repo, false);
+        quarantine.accept(self.repo, self.keep, is_synced(self.remote.config, total))?;
         let refs = plan::refs_to_write(space, &request);
         if let Err(err) = self.repo.update_refs(refs.iter().map(|(name, oid)| (name.as_str(), oid))) {
             // They only serve a later fetch, should this one be interrupted.
@@ -84,24 +88,27 @@ impl Seeder<'_> {
     }
 
     /// Returns whether the mirror brought in something that a tag of canonical names and that git's own request does
-    /// not reach: git would create that tag, as it follows tags by what is in the store.
+    /// not reach: git would create that tag, as it follows tags by what is in the store. What came in is what `request`
+    /// reaches, so that only a mirror's own ids can lead to it.
     fn brings_stray_tags(
         &self,
         wanted: &Wanted,
         request: &plan::Request,
-        inside: &Odb,
+        contents: &Contents,
         quarantine: &Quarantine,
         came_in: impl Fn(&ObjectId) -> bool,
     ) -> Result<bool> {
+        if request.wants.iter().all(|id| wanted.wants.contains(id)) {
+            return Ok(false);
+        }
         let targets = plan::tag_targets(wanted.canonical, came_in);
         if targets.is_empty() {
             return Ok(false);
         }
-        let ahead = |name: &str| {
-            wanted.canonical.refs.iter().any(|r| r.name == name && wanted.wants.contains(&r.oid) && inside.has(&r.oid))
-        };
+        let here = |id: &ObjectId| wanted.wants.contains(id) && contents.holds(id);
+        let ahead = |name: &str| wanted.canonical.refs.iter().any(|r| r.name == name && here(&r.oid));
         let stale = request.names.iter().filter(|(name, _)| !ahead(name)).map(|(_, oid)| *oid);
-        let reach: Vec<ObjectId> = wanted.wants.iter().filter(|id| inside.has(id)).copied().chain(stale).collect();
+        let reach: Vec<ObjectId> = wanted.wants.iter().filter(|id| here(id)).copied().chain(stale).collect();
         Ok(!self.repo.unreached(&targets, &reach, Some(quarantine.path()))?.is_empty())
     }
 
@@ -156,5 +163,39 @@ impl Seeder<'_> {
             partials.extend(indexing.partial.take());
             got
         })
+    }
+}
+
+/// Returns whether a pack of `objects` is synced. Where git would have unpacked it, that is as `core.fsync` has it for loose
+/// objects, which by default are not.
+fn is_synced(config: &Config, objects: u64) -> bool {
+    let unpack_below = ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|key| config.number(key));
+    let small = objects < unpack_below.unwrap_or(100);
+    let Some(value) = config.get("core.fsync") else { return !small };
+    let mut words = value.split(',').map(str::trim);
+    if small {
+        let with_loose = ["loose-object", "objects", "committed", "added", "all"];
+        return words.clone().any(|word| with_loose.contains(&word)) && !words.any(|word| word == "-loose-object");
+    }
+    !words.any(|word| word == "none" || word == "-pack")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_synced() {
+        for (value, small, large) in [
+            (None, false, true),
+            (Some("all"), true, true),
+            (Some("none"), false, false),
+            (Some("committed,-loose-object"), false, true),
+            (Some("-pack, objects"), true, false),
+        ] {
+            let text = value.map_or_else(String::new, |value| format!("core.fsync\n{value}\0"));
+            let config = Config::parse(text.as_bytes());
+            assert_eq!((is_synced(&config, 99), is_synced(&config, 100)), (small, large), "{value:?}");
+        }
     }
 }

@@ -22,7 +22,7 @@ impl Lab {
         let bin = dir.path().join("bin");
         std::fs::create_dir_all(&bin).map_err(doing())?;
         for name in ["git-mirror", "git-mirror-fetch", "git-remote-mirror"] {
-            // One executable, whose name decides what it is: `cargo run` builds no other.
+            // `git-mirror` is the others as well, by their names: `cargo run` builds no other.
             std::os::unix::fs::symlink(program, bin.join(name)).map_err(doing())?;
         }
         let mut path = vec![bin];

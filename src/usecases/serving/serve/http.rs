@@ -9,32 +9,28 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use core::net::IpAddr;
+use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
-use super::Server;
+use super::answers::{Answer, PIECE, failed, plain, with_type};
 use super::idle::Idle;
 use super::rpc::{self, Reply};
+use super::server::Server;
 use crate::adapters::git::enter_repo::{self, Repository};
 use crate::adapters::process;
-use crate::usecases::serving::http_backend::client_address;
+use crate::usecases::serving::request::{forwarded_client, version};
 use crate::usecases::serving::served::Served;
-use crate::usecases::serving::upload_pack::version;
 use crate::wire::Pkt;
 
-/// Bytes that are passed on at once: what a pipe holds.
-pub const PIECE: usize = 64 * 1024;
 /// How long a client may take to send the head of a request, also the next one on an open connection; less where it may
 /// be silent for less.
 const HEAD: Duration = Duration::from_secs(30);
-
-pub type Answer = Response<BoxBody<Bytes, std::io::Error>>;
 
 /// Serves one connection, until it ends or the server stops.
 pub async fn connection(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr, mut stopped: watch::Receiver<bool>) {
@@ -98,7 +94,7 @@ impl Line {
 
 async fn handle(server: &Arc<Server>, request: Request<Incoming>, peer: SocketAddr) -> (Line, Reply) {
     let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
-    let client = client_address(Some(peer.ip()), &header("x-forwarded-for"), &server.order.trusted_proxies);
+    let client = forwarded_client(Some(peer.ip()), &header("x-forwarded-for"), &server.order.trusted_proxies);
     let agent: String = header("user-agent").chars().take(100).collect();
     let uri = request.uri().path_and_query().map_or("", |path| path.as_str());
     let address = client.unwrap_or(peer.ip());
@@ -136,7 +132,7 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>, client: Option<
         }
         _ => return plain(StatusCode::NOT_FOUND, "not found\n").into(),
     };
-    let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned();
+    let name: Vec<u8> = percent_encoding::percent_decode_str(name).collect();
     let Some(repository) = enter_repo::find(&server.order.root, &name, server.order.export_all) else {
         return plain(StatusCode::NOT_FOUND, "repository not found\n").into();
     };
@@ -217,29 +213,4 @@ impl Drop for Logged {
     fn drop(&mut self) {
         self.line.log(&self.server, self.bytes);
     }
-}
-
-/// Returns an answer, headed as those of git-http-backend(1).
-pub fn answer(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, std::io::Error>) -> Answer {
-    let mut answer = Response::new(body);
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    let value = hyper::header::HeaderValue::from_static;
-    headers.insert(CONTENT_TYPE, value(kind));
-    headers.insert(CACHE_CONTROL, value("no-cache, max-age=0, must-revalidate"));
-    headers.insert(HeaderName::from_static("expires"), value("Fri, 01 Jan 1980 00:00:00 GMT"));
-    headers.insert(HeaderName::from_static("pragma"), value("no-cache"));
-    answer
-}
-
-pub fn with_type(status: StatusCode, kind: &'static str, body: Bytes) -> Answer {
-    answer(status, kind, Full::new(body).map_err(|never| match never {}).boxed())
-}
-
-pub fn plain(status: StatusCode, text: &'static str) -> Answer {
-    with_type(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
-}
-
-pub fn failed() -> Answer {
-    plain(StatusCode::INTERNAL_SERVER_ERROR, "git failed; the server's log says why\n")
 }

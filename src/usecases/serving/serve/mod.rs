@@ -4,15 +4,16 @@
 //! whoever comes beyond that waits in turn. It gets the client's socket itself, but for short answers over HTTP. What is
 //! in memory is bounded: a piece for each such answer, and request bodies up to a total.
 
+mod answers;
 mod git;
 mod http;
 mod idle;
 mod metrics;
 mod rpc;
+mod server;
 mod socket;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,65 +21,13 @@ use core::net::IpAddr;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::usecases::serving::served::Site;
 use crate::values::{Error, GitUrl, Kind, Result};
 use metrics::Metrics;
+use server::Server;
+pub use server::{Limits, Order};
 
 /// Bytes of request bodies in memory, all connections together; more wait. Four of the largest always fit.
 const BODIES: usize = 128 << 20;
-
-/// What the server may spend.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Connections at once; more wait to be accepted.
-    pub connections: usize,
-    /// Transfers, that is processes, at once; more wait.
-    pub transfers: usize,
-    /// Bytes of one HTTP request body, compressed and not.
-    pub request: usize,
-    /// How long a client may be silent, or not take what it is sent.
-    pub idle: Duration,
-    /// How long transfers may go on after the server was told to stop.
-    pub grace: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            connections: 1024,
-            transfers: 32,
-            request: 16 << 20,
-            idle: Duration::from_secs(120),
-            grace: Duration::from_secs(30),
-        }
-    }
-}
-
-/// What is asked for.
-pub struct Order {
-    /// URLs to listen on: `http://<address>:<port>`, `git://<address>:<port>`; port 0 takes a free one.
-    pub listen: Vec<String>,
-    /// The folder of repositories.
-    pub root: PathBuf,
-    /// Whether repositories without `git-daemon-export-ok` are served as well.
-    pub export_all: bool,
-    /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<IpAddr>,
-    /// Where the mirror list is.
-    pub site: Site,
-    /// What may be spent.
-    pub limits: Limits,
-}
-
-/// What all connections share.
-struct Server {
-    order: Order,
-    metrics: Metrics,
-    transfers: Arc<Semaphore>,
-    /// KiB of request bodies that may be in memory.
-    bodies: Semaphore,
-    log: Box<dyn Fn(&str) + Send + Sync>,
-}
 
 enum Listener {
     Http(TcpListener),

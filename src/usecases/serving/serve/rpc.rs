@@ -23,15 +23,17 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::bytes::BytesMut;
 use tokio_util::io::poll_read_buf;
 
-use super::http::{self, Answer, PIECE, failed, plain, with_type};
-use super::{Limits, Order, Server, socket};
+use super::answers::{self, Answer, PIECE, failed, plain, with_type};
+use super::server::{Limits, Order, Server};
+use super::socket;
 use crate::adapters::git::enter_repo::Repository;
 use crate::adapters::os;
 use crate::adapters::process;
-use crate::usecases::serving::http_backend::{decoded, starts_as_ours};
+use crate::usecases::serving::request::{decoded, refusal, starts_as_ours, version};
 use crate::usecases::serving::served::Served;
-use crate::usecases::serving::upload_pack::version;
+use crate::usecases::serving::stock;
 use crate::wire::Pkt;
+use crate::wire::pkt::encoded;
 
 /// How long the rest of a refused request is read.
 const DISCARD: Duration = Duration::from_secs(5);
@@ -81,8 +83,7 @@ fn now() -> String {
 
 /// Returns stock `git upload-pack` for a repository.
 pub fn stock(order: &Order, repository: &Path, protocol: &str, args: &[&str]) -> std::process::Command {
-    let mut command = process::git(["upload-pack", "--strict"]);
-    command.args(args).arg(format!("--timeout={}", order.limits.idle.as_secs().max(1))).arg("--").arg(repository);
+    let mut command = stock::upload_pack(repository, true, Some(order.limits.idle.as_secs().max(1)), args);
     command.env_remove("GIT_PROTOCOL");
     if !protocol.is_empty() {
         command.env("GIT_PROTOCOL", protocol);
@@ -124,16 +125,13 @@ pub async fn answer(
         let answered = tokio::task::spawn_blocking(move || {
             let request = decoded(&body, gzip)?;
             let run = |packets: &[Pkt]| {
-                let mut input = Vec::new();
-                packets.iter().for_each(|pkt| pkt.encode(&mut input));
-                process::output(&mut stock(&shared.order, &dir, &protocol, &["--stateless-rpc"]), &input)
+                process::output(&mut stock(&shared.order, &dir, &protocol, &["--stateless-rpc"]), &encoded(packets))
             };
             match Served::open(&dir, &shared.order.site).answer(&request, client, run) {
                 Ok(answer) => answer,
                 Err(err) => {
-                    let mut refusal = Vec::new();
-                    Pkt::line(&format!("ERR {err}")).encode(&mut refusal);
-                    Some(refusal)
+                    shared.order.site.note(&err);
+                    Some(encoded(&[refusal(&err)]))
                 }
             }
         });
@@ -155,7 +153,7 @@ pub async fn answer(
         return Reply::Transfer(Transfer { command, body, turn });
     }
     match Sending::start(server, command, body, turn) {
-        Ok(sending) => http::answer(StatusCode::OK, RESULT, sending.boxed()).into(),
+        Ok(sending) => answers::answer(StatusCode::OK, RESULT, sending.boxed()).into(),
         Err(err) => {
             (server.log)(&format!("cannot run git upload-pack: {err}"));
             failed().into()

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::{ChildStdin, Command};
 
-use super::Server;
+use super::server::Server;
 use crate::adapters::os;
 
 /// The processes that serve now.
