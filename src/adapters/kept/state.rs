@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::git::repo::Repo;
-use crate::adapters::kept::shared_file::{self, Change};
-use crate::decide::facts::{Copy, Figure};
+use crate::adapters::kept::shared_file;
+use crate::decide::facts::{Copy, Figure, OfCopy};
 use crate::values::refspace::is_key;
 use crate::values::{GitUrl, RefSpace, SafeText};
 
@@ -115,13 +115,13 @@ pub fn usual(repo: &Repo, remote: &str) -> Option<f64> {
 }
 
 /// Notes what a fetch has shown of mirrors' copies, and the bytes that it moved for each changed ref.
-pub fn note_fetch(repo: &Repo, remote: &str, copies: Vec<(RefSpace, Change<Copy>)>, per_ref: Option<f64>) {
+pub(super) fn note_fetch(repo: &Repo, remote: &str, copies: &[(&RefSpace, &OfCopy)], per_ref: Option<f64>) {
     if copies.is_empty() && per_ref.is_none() {
         return;
     }
     change(repo, |file| {
-        for (space, change) in copies {
-            change(file.copy.entry(space.key().to_owned()).or_default());
+        for (space, seen) in copies {
+            file.copy.entry(space.key().to_owned()).or_default().see(seen, now());
         }
         if let Some(bytes) = per_ref {
             let mut figure = file.usual.get(&*named(remote)).copied();
@@ -204,7 +204,7 @@ mod tests {
         let all = last(&repo);
         assert_eq!(all.len(), 2, "{all:?}");
         assert_eq!(all.get(space("two", "https://h/b").key()).map(|last| last.bytes), Some(7));
-        note_fetch(&repo, "https://u:secret@h/a", Vec::new(), Some(10.0));
+        note_fetch(&repo, "https://u:secret@h/a", &[], Some(10.0));
         assert_eq!(usual(&repo, "https://u:secret@h/a"), Some(10.0));
         let text = std::fs::read_to_string(path(&repo)).expect("read");
         assert!(!text.contains("secret") && !text.contains("[copy.h"), "{text}");

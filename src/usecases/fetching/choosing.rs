@@ -9,13 +9,13 @@ use crate::adapters::git::remotes;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
 use crate::adapters::kept::geoip::Database;
-use crate::adapters::kept::hosts::{self, Hosts};
-use crate::adapters::kept::shared_file::Change;
+use crate::adapters::kept::hosts::Hosts;
+use crate::adapters::kept::ledger::{Fact, Ledger};
 use crate::adapters::kept::state;
 use crate::adapters::net::guard::Guard;
 use crate::adapters::net::probe::{self, Patience, Probed, Target};
 use crate::decide::cost::Work;
-use crate::decide::facts::{Copy, Figure, Host};
+use crate::decide::facts::{Copy, Host, OfHost};
 use crate::decide::policy::distance_km;
 use crate::decide::selector::{self, Candidate, Choice, Question};
 use crate::usecases::fetching::remote::Remote;
@@ -150,14 +150,14 @@ impl<'a> Chooser<'a> {
         tracing::debug!(count = targets.len(), "probe");
         let probed = probe::connect_times(targets, self.remote.family, patience);
         let now = state::now();
-        let mut changes: Vec<(GitUrl, Change<Host>)> = Vec::new();
+        let mut facts = Vec::new();
         for (at, outcome) in which.iter().zip(&probed) {
             let (Probed::Connected(time) | Probed::Slower(time)) = outcome else { continue };
-            let ms = time.as_secs_f64() * 1000.0;
-            Figure::sample(&mut known[*at].host.connect, ms, now);
-            changes.push((known[*at].mirror.url.clone(), Box::new(move |h| Figure::sample(&mut h.connect, ms, now))));
+            let seen = OfHost::Connected(*time);
+            known[*at].host.see(&seen, now);
+            facts.push(Fact::Host(known[*at].mirror.url.clone(), seen));
         }
-        hosts::note(now, changes);
+        Ledger { repo: self.repo, remote: self.remote.name }.note(&facts);
         probed
     }
 
