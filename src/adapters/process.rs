@@ -5,6 +5,8 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, Read, Write};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use crate::adapters::os::{self, Ended, Steering, terminal};
 use crate::values::{Error, Kind, Result, SafeText};
@@ -219,6 +221,54 @@ fn feed(input: &mut dyn Read, child: &mut impl Write) -> std::io::Result<()> {
     }
 }
 
+/// Most bytes of [`answer`].
+const MOST_ANSWERED: u64 = 64 << 10;
+/// How long a process that has said all is left to end, before it is looked at again.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Runs `command` without a stdin or stderr, and returns the first 64 KiB that it says; nothing where it fails, or cannot
+/// be started. By `until` it is killed, with all that it has started.
+///
+/// # Errors
+/// [`Kind::Timeout`].
+pub fn answer(command: &mut Command, until: Option<Instant>) -> Result<Option<Vec<u8>>> {
+    let line = shown(command);
+    os::own_group(command);
+    let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let Ok(mut child) = started else { return Ok(None) };
+    let (tell, told) = mpsc::channel();
+    let stdout = child.stdout.take();
+    std::thread::spawn(move || {
+        let mut said = Vec::new();
+        if let Some(stdout) = stdout {
+            let _ = stdout.take(MOST_ANSWERED).read_to_end(&mut said);
+        }
+        tell.send(said)
+    });
+    let left = || until.map(|until| until.saturating_duration_since(Instant::now()));
+    let said = match left() {
+        Some(left) => told.recv_timeout(left).ok(),
+        None => told.recv().ok(),
+    };
+    let status = loop {
+        match child.try_wait() {
+            Ok(None) if said.is_some() && left().is_none_or(|left| !left.is_zero()) => std::thread::sleep(PAUSE),
+            // Not reaped yet, so its group is its own.
+            Ok(None) => {
+                os::kill_group(child.id());
+                let _ = child.wait();
+                break None;
+            }
+            Ok(Some(status)) => break Some(status),
+            Err(_) => return Ok(None),
+        }
+    };
+    match (said, status) {
+        (Some(said), Some(status)) => Ok(status.success().then_some(said)),
+        _ => Err(Error::new(Kind::Timeout, format!("`{line}`: no answer in time"))),
+    }
+}
+
 /// Runs `command` on the caller's own stdin, stdout and stderr, and returns its exit code.
 ///
 /// # Errors
@@ -305,6 +355,18 @@ fn words(command: &Command) -> impl Iterator<Item = String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_has_its_time() {
+        let said = |line: &str, until| answer(&mut shell(line, [""; 0]), until).map_err(|err| err.kind);
+        let soon = || Some(Instant::now() + Duration::from_millis(200));
+        assert_eq!(said("echo x;", None), Ok(Some(b"x\n".to_vec())));
+        assert_eq!(said("echo x; exit 1;", soon()), Ok(None));
+        let began = Instant::now();
+        assert_eq!(said("sleep 60 & sleep 60;", soon()), Err(Kind::Timeout));
+        assert!(said("exec yes;", soon()).is_ok_and(|said| said.is_none_or(|said| said.len() <= 64 << 10)));
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
 
     #[test]
     fn gives_output_and_says_what_failed() {

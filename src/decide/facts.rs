@@ -2,6 +2,8 @@
 //!
 //! All times are seconds since 1970 and come as arguments.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::values::SafeText;
@@ -12,6 +14,8 @@ pub const DAY: u64 = 24 * 3600;
 pub const FORGET: u64 = 7 * DAY;
 /// How long a connect time keeps a host from being probed again.
 pub const FRESH: u64 = DAY;
+/// Less than this, in bytes, says nothing of a link's rate.
+const TELLING: u64 = 64 * 1024;
 /// What is weighed of past successes and failures, at most.
 const MEMORY: u32 = 16;
 
@@ -119,7 +123,50 @@ pub struct Host {
     pub backoff: Backoff,
 }
 
+/// Something that was seen of a host.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OfHost {
+    /// A connection took so long.
+    Connected(Duration),
+    /// It gave objects as a mirror: asking took so long, and so many bytes that time.
+    Gave(Duration, (u64, Duration)),
+    /// It answered as a mirror, and had nothing that was wanted.
+    HadNothing,
+    /// It answered as canonical: how long that took to begin, where it is known, and bytes and their time.
+    Answered(Option<Duration>, (u64, Duration)),
+    /// It failed, and why.
+    Failed(Failure, String),
+    /// What it failed at shall count no more.
+    Forgiven,
+}
+
 impl Host {
+    /// Takes what was seen at `now`.
+    pub fn see(&mut self, seen: &OfHost, now: u64) {
+        self.used = now;
+        match seen {
+            OfHost::Connected(time) => sample(&mut self.connect, Some(*time), now),
+            OfHost::Gave(ask, moved) => {
+                self.succeed(now);
+                sample(&mut self.ask, Some(*ask), now);
+                self.see_rate(*moved, now);
+            }
+            OfHost::HadNothing => self.succeed(now),
+            OfHost::Answered(time, moved) => {
+                sample(&mut self.answer, *time, now);
+                self.see_rate(*moved, now);
+            }
+            OfHost::Failed(failure, why) => self.fail(*failure, why, now),
+            OfHost::Forgiven => (self.bad, self.backoff) = (0, Backoff::default()),
+        }
+    }
+
+    fn see_rate(&mut self, (bytes, time): (u64, Duration), now: u64) {
+        if bytes >= TELLING {
+            Figure::sample(&mut self.rate, bytes as f64 / time.as_secs_f64().max(1e-3), now);
+        }
+    }
+
     /// Returns the host without what is too old to be believed.
     #[must_use]
     pub fn at(&self, now: u64) -> Self {
@@ -181,7 +228,36 @@ pub struct Copy {
     pub backoff: Backoff,
 }
 
+/// Something that was seen of one mirror of one repository.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OfCopy {
+    /// It has the repository, and lacked that share of what was wanted.
+    Lacked(f64),
+    /// It does not have it, and how it said so.
+    NotFound(String),
+    /// What it failed at shall count no more.
+    Forgiven,
+}
+
+fn sample(figure: &mut Option<Figure>, time: Option<Duration>, now: u64) {
+    if let Some(time) = time {
+        Figure::sample(figure, time.as_secs_f64() * 1000.0, now);
+    }
+}
+
 impl Copy {
+    /// Takes what was seen at `now`.
+    pub fn see(&mut self, seen: &OfCopy, now: u64) {
+        match seen {
+            OfCopy::Lacked(share) => {
+                self.lacked(*share);
+                self.backoff = Backoff::default();
+            }
+            OfCopy::NotFound(why) => self.backoff.fail(Failure::NotFound, why, now),
+            OfCopy::Forgiven => self.backoff = Backoff::default(),
+        }
+    }
+
     /// Takes what a fetch has shown: the share of the wanted objects' names that it lacked.
     pub fn lacked(&mut self, share: f64) {
         self.lag = Some((self.lag.unwrap_or(share) + share) / 2.0);
@@ -254,6 +330,31 @@ mod tests {
         (0..40).for_each(|now| host.succeed(now));
         assert!(host.success() > 0.9 && host.good + host.bad <= MEMORY);
         assert_eq!(host.backoff, Backoff::default());
+    }
+
+    #[test]
+    fn takes_what_was_seen() {
+        let (ms, mut host) = (Duration::from_millis, Host::default());
+        host.see(&OfHost::Connected(ms(20)), 5);
+        host.see(&OfHost::Failed(Failure::Trouble, "silent".into()), 6);
+        assert_eq!((host.bad, host.backoff.left(6), host.used), (1, Some(60), 6));
+        host.see(&OfHost::Gave(ms(100), (TELLING - 1, ms(1))), 7);
+        assert_eq!((host.good, host.backoff.left(7), host.rate), (1, None, None));
+        host.see(&OfHost::Answered(None, (TELLING * 10, ms(1000))), 8);
+        assert_eq!(host.answer, None);
+        assert_eq!(host.rate.map(|rate| rate.value), Some((TELLING * 10) as f64));
+        assert_eq!((host.connect.map(|f| f.value), host.ask.map(|f| f.value)), (Some(20.0), Some(100.0)));
+        host.see(&OfHost::Forgiven, 9);
+        assert_eq!((host.bad, host.used), (0, 9));
+
+        let mut copy = Copy::default();
+        copy.see(&OfCopy::NotFound("not exported".into()), 5);
+        assert_eq!((copy.backoff.left(5), copy.lag), (Some(60), None));
+        copy.see(&OfCopy::Lacked(1.0), 6);
+        assert_eq!((copy.backoff.left(6), copy.lag), (None, Some(1.0)));
+        copy.see(&OfCopy::NotFound("gone".into()), 7);
+        copy.see(&OfCopy::Forgiven, 8);
+        assert_eq!((copy.backoff.left(8), copy.lag), (None, Some(1.0)));
     }
 
     #[test]

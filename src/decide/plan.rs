@@ -175,7 +175,7 @@ mod tests {
         let canonical = list(&[("refs/tags/v", 2, Some(1)), ("refs/heads/a", 1, None), ("refs/heads/b", 1, None)]);
         let wants = [id(1), id(2)];
         let got = request(&wants, &names_of(&canonical, &wants), &canonical, Manner::Usual, |_| false);
-        let refs = refs_to_write(&RefSpace::of(&crate::values::GitUrl::parse("https://h/a").expect("URL")), &got);
+        let refs = refs_to_write(&RefSpace::of("o", &crate::values::GitUrl::parse("https://h/a").expect("URL")), &got);
         let names: Vec<_> = refs.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["refs/mirror/h/heads/a", "refs/mirror/h/tags/v"]);
     }

@@ -4,13 +4,13 @@
 //! what git, curl and ssh may take apart differently is refused, and so is what leads less safely, or to places that
 //! only the client can reach. No reason given here repeats what the server wrote.
 
-use super::host::is_private_host;
-use crate::values::GitUrl;
+use core::net::IpAddr;
+
+use super::host::{address_of, is_forbidden_address, is_private_address, is_private_host};
 use crate::values::mirror_list::{MirrorEntry, MirrorList};
 use crate::values::url::redact;
 use crate::values::url_key::key;
-
-pub use super::host::is_private_address;
+use crate::values::{Error, GitUrl, Kind};
 
 /// The most mirrors that are looked at in one answer.
 pub const MAX_MIRRORS: usize = 64;
@@ -21,12 +21,43 @@ const MAX_SHOWN: usize = 200;
 /// What a learned URL may use at all.
 const SCHEMES: [&str; 4] = ["https", "http", "ssh", "git"];
 
+/// Why nobody may be sent to such an address.
+const FORBIDDEN: &str =
+    "it is on a link-local address, or on one that gives a machine's secrets to whoever asks from it";
+
+/// Why a mirror that is not public is not asked.
+pub const PRIVATE: &str = "it is on a private address, and the server that lists it is on a public one";
+
+/// Judges the addresses that the name of a learned mirror leads to: all of them, as any may be the one that is used.
+/// `private_is_fine` is asked where one is private.
+///
+/// # Errors
+/// [`Kind::Config`] with the reason, as [`Trust::judge`] gives it; those of `private_is_fine`.
+pub fn judge_addresses(
+    found: &[IpAddr],
+    private_is_fine: impl FnOnce() -> crate::values::Result<bool>,
+) -> crate::values::Result<()> {
+    if found.iter().any(|address| is_forbidden_address(*address)) {
+        return Err(Error::new(Kind::Config, FORBIDDEN));
+    }
+    if found.iter().any(|address| is_private_address(*address)) && !private_is_fine()? {
+        return Err(Error::new(Kind::Config, PRIVATE));
+    }
+    Ok(())
+}
+
+/// Returns whether a server is on a private address, by its name and by the addresses that this has; none where it could
+/// not be looked up. One public address makes it public: whoever answers for a public name may add any other to it.
+pub fn is_private_server(host: &str, found: &[IpAddr]) -> bool {
+    if found.is_empty() { is_private_host(host) } else { found.iter().all(|address| is_private_address(*address)) }
+}
+
 /// What a client knows when it judges a server's mirrors.
 #[derive(Debug, Clone, Copy)]
 pub struct Trust<'a> {
     /// The server that names them.
     pub canonical: &'a GitUrl,
-    /// Whether that server is on a private address, or has a name that [`super::host::is_private_host`] knows.
+    /// Whether that server is on a private address, as [`is_private_server`] says.
     pub canonical_is_private: bool,
     /// The values of `mirror.allowProtocol`, each one or more schemes with spaces, commas or colons between.
     pub allowed: &'a [String],
@@ -81,7 +112,11 @@ impl Trust<'_> {
         }
         // `parse` refuses a leading `-` where a program could read an option.
         let parsed = GitUrl::parse(url).map_err(|_| "git would not use it".to_owned())?;
-        let private = is_private_host(authority.host) || is_private_host(&parsed.host);
+        let hosts = [authority.host, &parsed.host];
+        if hosts.into_iter().filter_map(address_of).any(is_forbidden_address) {
+            return Err(FORBIDDEN.into());
+        }
+        let private = hosts.into_iter().any(is_private_host);
         if private && !self.canonical_is_private && !self.allow_private {
             return Err("it is on a private host, and the server that lists it is on a public one".into());
         }
@@ -314,6 +349,50 @@ mod tests {
     }
 
     #[test]
+    fn hosts_that_nobody_may_name() {
+        for url in [
+            "https://169.254.169.254/latest",
+            "https://169.254.169.254./a",
+            "https://2852039166/a",
+            "ssh://0xa9fea9fe/a",
+            "ssh://git@[fd00:ec2::254]/a",
+            "https://[fe80::1]/a",
+            "https://[::ffff:169.254.169.254]/a",
+            "https://[64:ff9b::a9fe:a9fe]/a",
+            "https://100.100.100.200/a",
+        ] {
+            for (canonical, allow) in
+                [("https://canon.example/a", true), ("https://10.1.1.1/a", false), ("/srv/a", true)]
+            {
+                let reason = judged(canonical, &[], allow, url).err();
+                assert!(reason.is_some_and(|why| why.contains("link-local")), "{canonical} {url}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_are_judged_all() {
+        let judge = |found: &str, private_is_fine: bool| {
+            let found: Vec<IpAddr> = found.split_whitespace().map(|ip| ip.parse().expect("an address")).collect();
+            judge_addresses(&found, || Ok(private_is_fine)).is_ok()
+        };
+        assert!(judge("8.8.8.8 2a00::1", false) && judge("8.8.8.8 10.0.0.1", true) && judge("", false));
+        assert!(!judge("8.8.8.8 10.0.0.1", false) && !judge("8.8.8.8 ::ffff:127.0.0.1", false));
+        assert!(!judge("8.8.8.8 169.254.169.254", true) && !judge("8.8.8.8 64:ff9b::a9fe:a9fe", true));
+    }
+
+    #[test]
+    fn a_server_is_private_by_all_its_addresses() {
+        let private = |host: &str, found: &str| {
+            let found: Vec<IpAddr> = found.split_whitespace().map(|ip| ip.parse().expect("an address")).collect();
+            is_private_server(host, &found)
+        };
+        assert!(private("git.example", "10.0.0.1 ::1") && private("git.corp", "") && private("git", "192.168.1.1"));
+        assert!(!private("git.example", "10.0.0.1 8.8.8.8") && !private("git.example", "8.8.8.8 169.254.169.254"));
+        assert!(!private("git.example", "") && !private("git.corp", "8.8.8.8"));
+    }
+
+    #[test]
     fn private_hosts() {
         let private = [
             "https://localhost/a",
@@ -329,7 +408,6 @@ mod tests {
             "https://10.0.0.1/a",
             "https://[::1]/a",
             "https://[::ffff:127.0.0.1]/a",
-            "https://169.254.169.254/latest",
             "https://0x08.8.8.8/a",
         ];
         for url in private {

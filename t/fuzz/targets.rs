@@ -199,7 +199,7 @@ pub fn url(bytes: &[u8]) {
     let _ = (url::redact(&text), is_private_host(&text));
     let Ok(parsed) = GitUrl::parse(&text) else { return };
     let _ = (parsed.shown_host(), parsed.effective_port(), parsed.foreign_port());
-    let space = RefSpace::of(&parsed);
+    let space = RefSpace::of("origin", &parsed);
     assert!(!space.name().is_empty() && !space.name().contains(['/', ' ', '~', '^', ':', '?', '*', '[', '\\']));
     assert!(!space.name().contains(char::is_control));
     let canonical = GitUrl::parse("https://git.example/x").expect("a URL");
@@ -255,8 +255,10 @@ pub fn config(bytes: &[u8]) {
             .into_iter()
             .filter_map(|listed| if let Listed::Usable(mirror) = listed { Some(mirror) } else { None })
             .collect();
-        let spaces: HashSet<String> = RefSpace::of_all(&usable).iter().map(|space| space.name().to_owned()).collect();
-        assert_eq!(spaces.len(), usable.len());
+        let both = [("origin", usable.clone()), ("other", usable)];
+        let spaces = RefSpace::of_all(&both).concat();
+        let names: HashSet<&str> = spaces.iter().map(RefSpace::name).collect();
+        assert_eq!(names.len(), spaces.len());
     }
     let _ = Said::parse(&String::from_utf8_lossy(bytes));
 }

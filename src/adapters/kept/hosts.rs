@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::adapters::kept::shared_file::{self, Change};
-use crate::decide::facts::{DAY, Host};
+use crate::adapters::kept::shared_file;
+use crate::decide::facts::{DAY, Host, OfHost};
 use crate::values::{GitUrl, Transport};
 
 /// A host that was not used for so long, in seconds, is forgotten.
@@ -39,18 +39,15 @@ impl Hosts {
     }
 }
 
-/// Changes what is known of the hosts of some URLs, all at once.
-pub fn note(now: u64, changes: impl IntoIterator<Item = (GitUrl, Change<Host>)>) {
-    let changes: Vec<_> = changes.into_iter().collect();
-    let Some(path) = path().filter(|_| !changes.is_empty()) else { return };
+/// Keeps what was seen of the hosts of some URLs, all at once.
+pub(super) fn note(now: u64, facts: &[(&GitUrl, &OfHost)]) {
+    let Some(path) = path().filter(|_| !facts.is_empty()) else { return };
     shared_file::change(&path, |hosts: &mut Hosts| {
         if hosts.seed == 0 {
             hosts.seed = random();
         }
-        for (url, change) in changes {
-            let host = hosts.host.entry(key(&url)).or_default();
-            change(host);
-            host.used = now;
+        for (url, seen) in facts {
+            hosts.host.entry(key(url)).or_default().see(seen, now);
         }
         hosts.host.retain(|_, host| now.abs_diff(host.used) < FORGOTTEN);
         while hosts.host.len() > MOST {

@@ -3,5 +3,6 @@
 pub mod file_cache;
 pub mod geoip;
 pub mod hosts;
+pub mod ledger;
 pub mod shared_file;
 pub mod state;

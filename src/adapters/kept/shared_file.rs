@@ -17,9 +17,6 @@ const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 /// What is larger, in bytes, was not written here.
 const MOST: u64 = 16 << 20;
 
-/// A change of an entry.
-pub type Change<T> = Box<dyn FnOnce(&mut T)>;
-
 /// Reads a file; what is missing or damaged is empty.
 pub fn load<T: Default + DeserializeOwned>(path: &Path) -> T {
     let fits = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MOST);

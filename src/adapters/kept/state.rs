@@ -1,7 +1,9 @@
 //! What happened with each mirror last time, and which mirror list is known: `<common dir>/mirror-fetch/state.toml`.
 //!
-//! Not configuration (see `shared_file`). No URL is stored, only the name in `refs/mirror/`.
+//! Not configuration (see `shared_file`). No URL is stored: mirrors go by [`RefSpace::key`], remotes by their names, or by
+//! a hash where they have none.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,9 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::git::repo::Repo;
-use crate::adapters::kept::shared_file::{self, Change};
-use crate::decide::facts::{Copy, Figure};
-use crate::values::{RefSpace, SafeText};
+use crate::adapters::kept::shared_file;
+use crate::decide::facts::{Copy, Figure, OfCopy};
+use crate::values::refspace::is_key;
+use crate::values::{GitUrl, RefSpace, SafeText};
 
 /// What came of a mirror when it was last asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +91,7 @@ fn load(repo: &Repo) -> File {
     shared_file::load(&path(repo))
 }
 
-/// Returns what came of the mirrors, by their name spaces.
+/// Returns what came of the mirrors, by [`RefSpace::key`].
 pub fn last(repo: &Repo) -> BTreeMap<String, Last> {
     load(repo).mirror
 }
@@ -97,33 +100,33 @@ pub fn last(repo: &Repo) -> BTreeMap<String, Last> {
 pub fn note(repo: &Repo, space: &RefSpace, result: &str, bytes: u64) {
     let last = Last { time: now(), result: SafeText::new(result), bytes };
     change(repo, |file| {
-        file.mirror.insert(space.name().to_owned(), last);
+        file.mirror.insert(space.key().to_owned(), last);
     });
 }
 
-/// Returns what is known of the copies of this repository that mirrors have, by their name spaces.
+/// Returns what is known of the copies of this repository that mirrors have, by [`RefSpace::key`].
 pub fn copies(repo: &Repo) -> BTreeMap<String, Copy> {
     load(repo).copy
 }
 
 /// Returns how many bytes a fetch from a remote moves for each ref that has changed, where that is known.
 pub fn usual(repo: &Repo, remote: &str) -> Option<f64> {
-    load(repo).usual.get(remote).map(|figure| figure.value)
+    load(repo).usual.get(&*named(remote)).map(|figure| figure.value)
 }
 
 /// Notes what a fetch has shown of mirrors' copies, and the bytes that it moved for each changed ref.
-pub fn note_fetch(repo: &Repo, remote: &str, copies: Vec<(RefSpace, Change<Copy>)>, per_ref: Option<f64>) {
+pub(super) fn note_fetch(repo: &Repo, remote: &str, copies: &[(&RefSpace, &OfCopy)], per_ref: Option<f64>) {
     if copies.is_empty() && per_ref.is_none() {
         return;
     }
     change(repo, |file| {
-        for (space, change) in copies {
-            change(file.copy.entry(space.name().to_owned()).or_default());
+        for (space, seen) in copies {
+            file.copy.entry(space.key().to_owned()).or_default().see(seen, now());
         }
         if let Some(bytes) = per_ref {
-            let mut figure = file.usual.get(remote).copied();
+            let mut figure = file.usual.get(&*named(remote)).copied();
             Figure::sample(&mut figure, bytes, now());
-            figure.map(|figure| file.usual.insert(remote.to_owned(), figure));
+            figure.map(|figure| file.usual.insert(named(remote).into_owned(), figure));
         }
     });
 }
@@ -147,29 +150,64 @@ pub fn now() -> u64 {
 }
 
 fn change(repo: &Repo, change: impl FnOnce(&mut File)) {
-    shared_file::change(&path(repo), change);
+    shared_file::change(&path(repo), |file: &mut File| {
+        change(file);
+        // What was kept by host, or by URL, is of no use.
+        file.mirror.retain(|key, _| is_key(key));
+        file.copy.retain(|key, _| is_key(key));
+        file.usual.retain(|name, _| !name.contains(':'));
+    });
+}
+
+/// Returns what a remote goes by: what is fetched by URL may hold a password.
+fn named(remote: &str) -> Cow<'_, str> {
+    match GitUrl::parse(remote) {
+        Ok(url) if remote.contains(':') => RefSpace::of("", &url).key().to_owned().into(),
+        _ => remote.into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::GitUrl;
 
     #[test]
     fn keeps_the_last_result_and_survives_damage() {
         let dir = tempfile::tempdir().expect("a folder");
         let repo = Repo::bare(dir.path(), gix::hash::Kind::Sha1);
-        let space = RefSpace::of(&GitUrl::parse("https://h/a").expect("a URL"));
-        let last = |repo: &Repo| super::last(repo).remove(space.name());
+        let space = RefSpace::of("origin", &GitUrl::parse("https://h/a").expect("a URL"));
+        let last = |repo: &Repo| super::last(repo).remove(space.key());
         assert_eq!(last(&repo), None);
         note(&repo, &space, "silent", 1);
         note(&repo, &space, "ok", 2);
         let got = last(&repo).expect("noted");
         assert_eq!((&*got.result, got.bytes), ("ok", 2));
         std::fs::write(path(&repo), "damaged = [").expect("write");
-        let last = |repo: &Repo| super::last(repo).remove(space.name());
+        let last = |repo: &Repo| super::last(repo).remove(space.key());
         assert_eq!(last(&repo), None);
         note(&repo, &space, "ok", 3);
         assert_eq!(last(&repo).map(|l| l.bytes), Some(3));
+    }
+
+    #[test]
+    fn mirrors_of_two_remotes_are_two_and_old_files_are_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let repo = Repo::bare(dir.path(), gix::hash::Kind::Sha1);
+        let space = |remote: &str, url: &str| RefSpace::of(remote, &GitUrl::parse(url).expect("a URL"));
+        let old = "[mirror.h]\ntime = 1\nresult = \"ok\"\nbytes = 2\n[copy.h.backoff]\nfailures = 1\nuntil = 2\nwhy = \"x\"\n\
+                   [usual.origin]\nvalue = 5.0\ntime = 1\n[usual.\"https://u:secret@h/a\"]\nvalue = 5.0\ntime = 1\n";
+        std::fs::create_dir_all(path(&repo).parent().expect("a folder")).expect("make it");
+        std::fs::write(path(&repo), old).expect("write");
+        assert_eq!(usual(&repo, "origin"), Some(5.0));
+        note(&repo, &space("one", "https://h/a"), "not found", 0);
+        note(&repo, &space("two", "https://h/b"), "ok", 7);
+        let all = last(&repo);
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert_eq!(all.get(space("two", "https://h/b").key()).map(|last| last.bytes), Some(7));
+        note_fetch(&repo, "https://u:secret@h/a", &[], Some(10.0));
+        assert_eq!(usual(&repo, "https://u:secret@h/a"), Some(10.0));
+        let text = std::fs::read_to_string(path(&repo)).expect("read");
+        assert!(!text.contains("secret") && !text.contains("[copy.h"), "{text}");
+        assert!(text.contains("[usual.origin]"), "{text}");
     }
 }

@@ -1,12 +1,14 @@
 //! How long a TCP connection to a host takes. Nothing is sent over it.
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use crate::adapters::git::config::Config;
-use crate::adapters::net::channel::Family;
+use crate::adapters::net::channel;
+use crate::adapters::net::guard::Guard;
+use crate::adapters::net::resolve::{self, Family};
 use crate::values::{GitUrl, Transport};
 
 /// Most connections at once.
@@ -39,20 +41,28 @@ pub enum Patience {
     Nearest(Option<Duration>),
 }
 
-/// Connects to the hosts of `urls`, and returns how long each took.
-pub fn connect_times(urls: &[&GitUrl], family: Family, patience: Patience) -> Vec<Probed> {
-    let targets: Vec<(String, u16)> =
-        urls.iter().map(|url| (url.host.clone(), url.effective_port().unwrap_or(0))).collect();
+/// What is probed.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// A URL of the host.
+    pub url: GitUrl,
+    /// Who says whether it may be connected to, where a server has named it.
+    pub guard: Option<Arc<Guard>>,
+}
+
+/// Connects to hosts, and returns how long each took.
+pub fn connect_times(targets: Vec<Target>, family: Family, patience: Patience) -> Vec<Probed> {
+    let count = targets.len();
     let (targets, next) = (Arc::new(targets), Arc::new(AtomicUsize::new(0)));
     let (tell, told) = mpsc::channel();
-    for _ in 0..AT_ONCE.min(urls.len()) {
+    for _ in 0..AT_ONCE.min(count) {
         // Not joined: the resolver has no limit of its own.
         let (targets, next, tell) = (Arc::clone(&targets), Arc::clone(&next), tell.clone());
         std::thread::spawn(move || {
             loop {
                 let at = next.fetch_add(1, Relaxed);
-                let Some((host, port)) = targets.get(at) else { return };
-                if tell.send((at, connect(host, *port, family))).is_err() {
+                let Some(target) = targets.get(at) else { return };
+                if tell.send((at, connect(target, family))).is_err() {
                     return;
                 }
             }
@@ -60,14 +70,14 @@ pub fn connect_times(urls: &[&GitUrl], family: Family, patience: Patience) -> Ve
     }
     drop(tell);
     let began = Instant::now();
-    let rounds = u32::try_from(urls.len().div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
+    let rounds = u32::try_from(count.div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
     let mut until = began
         + match patience {
             Patience::All => LIMIT.saturating_mul(rounds),
             Patience::Nearest(None) => LIMIT,
             Patience::Nearest(Some(known)) => LIMIT.min(known * 3 + GRACE),
         };
-    let mut probed: Vec<Option<Probed>> = vec![None; urls.len()];
+    let mut probed: Vec<Option<Probed>> = vec![None; count];
     while let Ok((at, outcome)) = told.recv_timeout(until.saturating_duration_since(Instant::now())) {
         if let (Patience::Nearest(_), Probed::Connected(time)) = (patience, &outcome) {
             until = until.min(Instant::now() + *time * 3 + GRACE);
@@ -78,13 +88,13 @@ pub fn connect_times(urls: &[&GitUrl], family: Family, patience: Patience) -> Ve
     probed.into_iter().map(|outcome| outcome.unwrap_or(Probed::Slower(waited))).collect()
 }
 
-fn connect(host: &str, port: u16, family: Family) -> Probed {
-    let addresses = match (host, port).to_socket_addrs() {
+fn connect(target: &Target, family: Family) -> Probed {
+    let addresses = match addresses(target, family) {
         Ok(addresses) => addresses,
-        Err(err) => return Probed::Failed(format!("unable to look up {host} ({err})")),
+        Err(why) => return Probed::Failed(why),
     };
     let mut why = "no address".to_owned();
-    for address in addresses.filter(|address| family.has(address)).take(2) {
+    for address in addresses.into_iter().take(2) {
         let timed = || {
             let began = Instant::now();
             TcpStream::connect_timeout(&address, LIMIT).map(|_| began.elapsed())
@@ -100,17 +110,27 @@ fn connect(host: &str, port: u16, family: Family) -> Probed {
     Probed::Failed(why)
 }
 
+fn addresses(Target { url, guard }: &Target, family: Family) -> Result<Vec<SocketAddr>, String> {
+    let (host, port) = (&url.host, url.effective_port().unwrap_or(0));
+    let until = Some(Instant::now() + LIMIT);
+    match guard {
+        Some(guard) => guard.judge_name(url, until).and_then(|()| guard.addresses(host, port, family, until)),
+        None => {
+            let found = resolve::addresses(host, port, until);
+            let found = found.map_err(|err| format!("unable to look up {host} ({err})"))?;
+            return Ok(found.into_iter().filter(|address| family.has(address)).collect());
+        }
+    }
+    .map_err(|err| err.message)
+}
+
 /// Returns whether a host can be probed: not a path, and nothing between it and us that is known to be a proxy.
 pub fn is_possible(url: &GitUrl, config: &Config) -> bool {
     let env = |names: &[&str]| names.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
     match url.transport {
         Transport::Local => false,
         Transport::Git => config.get("core.gitproxy").is_none() && !env(&["GIT_PROXY_COMMAND"]),
-        Transport::Http => {
-            let scoped = config.subsections("http", "proxy").any(|(_, proxy)| !proxy.is_empty());
-            let set = config.get("http.proxy").is_some_and(|proxy| !proxy.is_empty());
-            !(scoped || set || env(&["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]))
-        }
+        Transport::Http => channel::proxy(url, config).is_none(),
         // Its configuration may name another host, or a way there.
         Transport::Ssh => config.get("core.sshcommand").is_none() && !env(&["GIT_SSH_COMMAND", "GIT_SSH"]),
     }
@@ -125,13 +145,20 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let open = listener.local_addr().expect("an address").port();
         let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one").port();
-        let urls: Vec<_> = [open, closed, open, open, open, open]
-            .map(|port| GitUrl::parse(&format!("git://127.0.0.1:{port}/x")).expect("a URL"))
-            .into();
-        let probed = connect_times(&urls.iter().collect::<Vec<_>>(), Family::Any, Patience::All);
+        let url = |port: u16| GitUrl::parse(&format!("git://127.0.0.1:{port}/x")).expect("a URL");
+        let targets = |guard: Option<Arc<Guard>>| {
+            let ports = [open, closed, open, open, open, open];
+            ports.map(|port| Target { url: url(port), guard: guard.clone() }).into()
+        };
+        let probed = connect_times(targets(None), Family::Any, Patience::All);
         assert!(matches!(&probed[1], Probed::Failed(why) if why.contains("refused")), "{probed:?}");
         let connected = probed.iter().filter(|p| matches!(p, Probed::Connected(_))).count();
         assert_eq!(connected, 5, "{probed:?}");
-        assert!(connect_times(&[], Family::Any, Patience::Nearest(None)).is_empty());
+        // Of those that a public server names, nobody is connected to here.
+        let public = GitUrl::parse("git://192.0.2.1/x").expect("a URL");
+        let guard = Some(Arc::new(Guard::new(&public, &Config::default())));
+        let probed = connect_times(targets(guard), Family::Any, Patience::All);
+        assert!(probed.iter().all(|p| matches!(p, Probed::Failed(why) if why.contains("private"))), "{probed:?}");
+        assert!(connect_times(Vec::new(), Family::Any, Patience::Nearest(None)).is_empty());
     }
 }

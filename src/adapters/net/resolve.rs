@@ -5,6 +5,29 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Instant;
 
+/// Which addresses may be used (`git fetch -4`, `-6`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Family {
+    /// Both.
+    #[default]
+    Any,
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Returns whether an address is one of these.
+    pub fn has(self, address: &SocketAddr) -> bool {
+        match self {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        }
+    }
+}
+
 /// Returns the addresses of `host`. Without `until`, waits as long as the resolver does. The thread of one that does not
 /// answer in time lives until it does, or the process ends, which does not wait for it.
 ///

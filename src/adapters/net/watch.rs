@@ -324,6 +324,7 @@ mod tests {
             version: 2,
             family: Default::default(),
             connect_by: None,
+            guard: None,
             config: &config,
             report: &Silent,
         };

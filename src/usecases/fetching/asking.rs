@@ -54,10 +54,11 @@ pub fn open_canonical(remote: &Remote, role: Role, connect_by: Option<Instant>) 
     let Remote { name, url, config, family, report } = *remote;
     let program = format!("remote.{name}.uploadpack");
     if url.transport == Transport::Http {
-        let mut http = HttpHelper::start(name, url, role, config)?;
         if role == Role::Beside {
-            return http.into_lazy_channel(Service::UploadPack).map(Some); // a watcher ends it
+            // A watcher ends it.
+            return HttpHelper::beside(name, url)?.into_lazy_channel(Service::UploadPack).map(Some);
         }
+        let mut http = HttpHelper::start(name, url)?;
         let connected = http.connect(Service::UploadPack)?;
         return Ok(connected.then(|| http.into_channel(Service::UploadPack)));
     }
@@ -68,6 +69,7 @@ pub fn open_canonical(remote: &Remote, role: Role, connect_by: Option<Instant>) 
         version: 2,
         family,
         connect_by,
+        guard: None,
         config,
         report,
     };

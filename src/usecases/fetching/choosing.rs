@@ -1,23 +1,26 @@
 //! Which mirrors to ask for one remote, in which order: what is known is gathered here, and `decide::selector` decides.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::adapters::git::config::Config;
+use crate::adapters::git::remotes;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
 use crate::adapters::kept::geoip::Database;
-use crate::adapters::kept::hosts::{self, Hosts};
-use crate::adapters::kept::shared_file::Change;
+use crate::adapters::kept::hosts::Hosts;
+use crate::adapters::kept::ledger::{Fact, Ledger};
 use crate::adapters::kept::state;
-use crate::adapters::net::probe::{self, Patience, Probed};
+use crate::adapters::net::guard::Guard;
+use crate::adapters::net::probe::{self, Patience, Probed, Target};
 use crate::decide::cost::Work;
-use crate::decide::facts::{Copy, Figure, Host};
+use crate::decide::facts::{Copy, Host, OfHost};
 use crate::decide::policy::distance_km;
 use crate::decide::selector::{self, Candidate, Choice, Question};
 use crate::usecases::fetching::remote::Remote;
 use crate::values::mirror_list::Location;
-use crate::values::{Error, Event, GitUrl, Listed, Mirror, RefSpace, Report, Transport};
+use crate::values::{Error, Event, GitUrl, Listed, Mirror, Origin, RefSpace, Report, Transport};
 
 /// Most mirrors that are probed for one fetch: of more, those that are nearest by what is known.
 const MOST_PROBED: usize = 16;
@@ -66,17 +69,36 @@ impl<'a> Chooser<'a> {
                 Listed::Refused(url, why) => refused.push((url, why)),
             }
         }
-        let spaces = RefSpace::of_all(&usable);
+        let spaces = self.spaces(&usable);
         let copies = self.repo.map(state::copies).unwrap_or_default();
         let places = Places::load(self);
         let known = usable.into_iter().zip(spaces).map(|(mirror, space)| Known {
             host: hosts.get(&mirror.url).at(now),
-            copy: copies.get(space.name()).cloned().unwrap_or_default(),
+            copy: copies.get(space.key()).cloned().unwrap_or_default(),
             km: places.as_ref().and_then(|places| places.distance(&mirror.url)),
             mirror,
             space,
         });
         (known.filter(|known| !run::is_skipped(&known.space)).collect(), refused)
+    }
+
+    /// Returns the name spaces of this remote's mirrors, distinct from those of all other remotes: those that are
+    /// configured come in their order, then what is fetched by URL.
+    fn spaces(&self, mirrors: &[Mirror]) -> Vec<RefSpace> {
+        let Remote { name, config, .. } = self.remote;
+        let mut names = config.remotes();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        let of = |remote: &str| -> Vec<Mirror> {
+            let url = remotes::remote_url(config, remote).unwrap_or_default();
+            let usable = |listed| if let Listed::Usable(mirror) = listed { Some(mirror) } else { None };
+            config.mirrors(remote, &url).into_iter().filter_map(usable).collect()
+        };
+        let all: Vec<(&str, Vec<Mirror>)> =
+            names.iter().map(|other| (*other, if *other == name { mirrors.to_vec() } else { of(other) })).collect();
+        let at = names.iter().position(|other| *other == name).unwrap_or_default();
+        RefSpace::of_all(&all).swap_remove(at)
     }
 
     /// Decides which mirrors to ask. With `probing`, where there is a choice, and no fresh figure to decide by, the
@@ -119,18 +141,23 @@ impl<'a> Chooser<'a> {
 
     /// Measures connect times, and keeps them. Returns what came of each.
     pub fn probe(&self, known: &mut [Known], which: &[usize], patience: Patience) -> Vec<Probed> {
-        let urls: Vec<&GitUrl> = which.iter().map(|at| &known[*at].mirror.url).collect();
-        tracing::debug!(count = urls.len(), "probe");
-        let probed = probe::connect_times(&urls, self.remote.family, patience);
+        let guard = Arc::new(Guard::new(self.remote.url, self.remote.config));
+        let target = |Mirror { url, origin }: &Mirror| Target {
+            url: url.clone(),
+            guard: (*origin == Origin::Listed).then(|| Arc::clone(&guard)),
+        };
+        let targets: Vec<Target> = which.iter().map(|at| target(&known[*at].mirror)).collect();
+        tracing::debug!(count = targets.len(), "probe");
+        let probed = probe::connect_times(targets, self.remote.family, patience);
         let now = state::now();
-        let mut changes: Vec<(GitUrl, Change<Host>)> = Vec::new();
+        let mut facts = Vec::new();
         for (at, outcome) in which.iter().zip(&probed) {
             let (Probed::Connected(time) | Probed::Slower(time)) = outcome else { continue };
-            let ms = time.as_secs_f64() * 1000.0;
-            Figure::sample(&mut known[*at].host.connect, ms, now);
-            changes.push((known[*at].mirror.url.clone(), Box::new(move |h| Figure::sample(&mut h.connect, ms, now))));
+            let seen = OfHost::Connected(*time);
+            known[*at].host.see(&seen, now);
+            facts.push(Fact::Host(known[*at].mirror.url.clone(), seen));
         }
-        hosts::note(now, changes);
+        Ledger { repo: self.repo, remote: self.remote.name }.note(&facts);
         probed
     }
 

@@ -4,21 +4,20 @@
 //! What the user has set is never changed. A list that cannot be had costs a warning, never the fetch.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use crate::adapters::git::config::Config;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::kept::state::{self, KnownList};
-use crate::adapters::net::resolve;
+use crate::adapters::net::guard::Guard;
 use crate::decide::host::is_private_host;
-use crate::decide::trust::{Accepted, Refused, Trust, is_private_address};
+use crate::decide::trust::{Accepted, MAX_MIRRORS, Refused, Trust};
 use crate::usecases::fetching::asking::ask;
 use crate::usecases::fetching::list_in_ref;
 use crate::usecases::fetching::remote::Remote;
 use crate::values::mirror_list::{MirrorList, PreferMirror};
 use crate::values::stable_hash::stable_hash;
-use crate::values::{Error, Event, GitUrl, Kind, Result, Transport};
+use crate::values::{Event, GitUrl, Result};
 use crate::wire::mirror_command::{Feature, Request};
 
 /// How long a list is believed while its `id` stays the same, in seconds: a week.
@@ -266,9 +265,15 @@ impl Learner<'_> {
 
     fn trust_all(&self, list: &MirrorList) -> (Vec<Accepted>, Vec<Refused>) {
         let allowed: Vec<String> = self.remote.config.all("mirror.allowprotocol").map(Into::into).collect();
+        // Where that decides nothing, nothing is looked up.
+        let private = |url: &str| GitUrl::parse(url).is_ok_and(|url| is_private_host(&url.host));
+        let guard = Guard::new(self.remote.url, self.remote.config);
+        let by = Some(Instant::now() + LOOK_UP);
+        let canonical_is_private = list.mirrors.iter().take(MAX_MIRRORS).any(|mirror| private(&mirror.url))
+            && guard.canonical_is_private(by).unwrap_or(false);
         let trust = Trust {
             canonical: self.remote.url,
-            canonical_is_private: is_private(self.remote.url),
+            canonical_is_private,
             allowed: &allowed,
             allow_private: allows_private(self.remote.config),
         };
@@ -297,28 +302,6 @@ impl Learner<'_> {
 /// Returns whether the user lets any server list mirrors on private addresses.
 pub fn allows_private(config: &Config) -> bool {
     config.bool("mirror.allowprivate").unwrap_or(false)
-}
-
-/// Returns whether a server is on a private address, by its name or by what that resolves to.
-pub fn is_private(url: &GitUrl) -> bool {
-    is_private_by(url, Some(Instant::now() + LOOK_UP)).unwrap_or(false)
-}
-
-/// As [`is_private`], with an error where the resolver does not answer by then.
-///
-/// # Errors
-/// [`Kind::Timeout`].
-pub fn is_private_by(url: &GitUrl, until: Option<Instant>) -> Result<bool> {
-    if url.transport == Transport::Local || is_private_host(&url.host) {
-        return Ok(true);
-    }
-    match resolve::addresses(&url.host, url.effective_port().unwrap_or(0), until) {
-        Ok(found) => Ok(found.iter().any(|address| is_private_address(address.ip()))),
-        Err(err) if err.kind() == ErrorKind::TimedOut => {
-            Err(Error::new(Kind::Timeout, format!("unable to look up {} in time", url.host)))
-        }
-        Err(_) => Ok(false), // a proxy may know more
-    }
 }
 
 fn count(list: &MirrorList) -> u32 {

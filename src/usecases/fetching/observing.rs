@@ -2,15 +2,10 @@
 
 use std::time::Duration;
 
-use crate::adapters::kept::hosts;
-use crate::adapters::kept::shared_file::Change;
-use crate::adapters::kept::state;
-use crate::decide::facts::{Copy, Failure, Figure, Host};
+use crate::adapters::kept::ledger::{Fact, Ledger};
+use crate::decide::facts::{Failure, OfCopy, OfHost};
 use crate::usecases::fetching::choosing::Chooser;
 use crate::values::{Error, GitUrl, Kind, RefSpace};
-
-/// Less than this, in bytes, says nothing of a link's rate.
-const TELLING: u64 = 64 * 1024;
 
 /// What came of asking one mirror.
 #[derive(Debug)]
@@ -68,66 +63,34 @@ impl Chooser<'_> {
     /// Keeps what a fetch has shown. Mirrors are blamed only where somebody else could be reached (`online`): when
     /// everything fails at once, it is not theirs. `wants` is how many objects were asked for where it was no clone.
     pub fn keep(&self, observed: Vec<Observed>, canonical: Canonical, online: bool, wants: Option<usize>) {
-        let now = state::now();
-        let mut total = canonical.moved.0;
-        let mut changes: Vec<(GitUrl, Change<Host>)> = Vec::new();
-        let mut copies: Vec<(RefSpace, Change<Copy>)> = Vec::new();
-        for Observed { url, space, outcome } in observed {
-            match outcome {
-                Outcome::Gave { ask, moved, lacked } => {
-                    total += moved.0;
-                    changes.push((
-                        url,
-                        Box::new(move |host| {
-                            host.succeed(now);
-                            sample(&mut host.ask, Some(ask), now);
-                            rate(host, moved, now);
-                        }),
-                    ));
-                    copies.push((space, Box::new(move |copy| taken(copy, lacked))));
-                }
-                Outcome::HadNothing => {
-                    changes.push((url, Box::new(move |host| host.succeed(now)))); // it has answered
-                    copies.push((space, Box::new(move |copy| taken(copy, 1.0))));
-                }
-                Outcome::Failed(..) if !online => {}
-                Outcome::Failed(Failure::NotFound, why) => {
-                    copies.push((space, Box::new(move |copy| copy.backoff.fail(Failure::NotFound, &why, now))));
-                }
-                Outcome::Failed(failure, why) => {
-                    changes.push((url, Box::new(move |host| host.fail(failure, &why, now))));
-                }
+        let facts = facts(observed, canonical, online, wants, self.remote.url);
+        Ledger { repo: self.repo, remote: self.remote.name }.note(&facts);
+    }
+}
+
+/// Returns what a fetch has shown, as [`Chooser::keep`] says; `url` is canonical's.
+fn facts(observed: Vec<Observed>, canonical: Canonical, online: bool, wants: Option<usize>, url: &GitUrl) -> Vec<Fact> {
+    let mut total = canonical.moved.0;
+    let mut facts = vec![Fact::Host(url.clone(), OfHost::Answered(canonical.answer, canonical.moved))];
+    for Observed { url, space, outcome } in observed {
+        match outcome {
+            Outcome::Gave { ask, moved, lacked } => {
+                total += moved.0;
+                facts.push(Fact::Host(url, OfHost::Gave(ask, moved)));
+                facts.push(Fact::Copy(space, OfCopy::Lacked(lacked)));
             }
+            Outcome::HadNothing => {
+                facts.push(Fact::Host(url, OfHost::HadNothing));
+                facts.push(Fact::Copy(space, OfCopy::Lacked(1.0)));
+            }
+            Outcome::Failed(..) if !online => {}
+            Outcome::Failed(Failure::NotFound, why) => facts.push(Fact::Copy(space, OfCopy::NotFound(why))),
+            Outcome::Failed(failure, why) => facts.push(Fact::Host(url, OfHost::Failed(failure, why))),
         }
-        changes.push((
-            self.remote.url.clone(),
-            Box::new(move |host| {
-                sample(&mut host.answer, canonical.answer, now);
-                rate(host, canonical.moved, now);
-            }),
-        ));
-        hosts::note(now, changes);
-        let Some(repo) = self.repo else { return };
-        let per_ref = wants.filter(|wants| *wants > 0 && total > 0).map(|wants| total as f64 / wants as f64);
-        state::note_fetch(repo, self.remote.name, copies, per_ref);
     }
-}
-
-fn taken(copy: &mut Copy, lacked: f64) {
-    copy.lacked(lacked);
-    copy.backoff = Default::default();
-}
-
-fn sample(figure: &mut Option<Figure>, time: Option<Duration>, now: u64) {
-    if let Some(time) = time {
-        Figure::sample(figure, time.as_secs_f64() * 1000.0, now);
-    }
-}
-
-fn rate(host: &mut Host, (bytes, time): (u64, Duration), now: u64) {
-    if bytes >= TELLING {
-        Figure::sample(&mut host.rate, bytes as f64 / time.as_secs_f64().max(1e-3), now);
-    }
+    let per_ref = wants.filter(|wants| *wants > 0 && total > 0).map(|wants| total as f64 / wants as f64);
+    facts.extend(per_ref.map(Fact::Usual));
+    facts
 }
 
 #[cfg(test)]
@@ -153,5 +116,31 @@ mod tests {
         ] {
             assert_eq!(failure(kind), want, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn blames_nobody_where_nobody_could_be_reached() {
+        let url = |text: &str| GitUrl::parse(text).expect("a URL");
+        let space = || RefSpace::of("o", &url("https://m/a"));
+        let seen = |outcome, online| {
+            let observed = vec![Observed { url: url("https://m/a"), space: space(), outcome }];
+            let canonical = Canonical { moved: (30, Duration::ZERO), ..Canonical::default() };
+            facts(observed, canonical, online, Some(2), &url("https://c/a")).split_off(1)
+        };
+        let gave = Outcome::Gave { ask: Duration::from_secs(1), moved: (10, Duration::ZERO), lacked: 0.5 };
+        let (ask, usual) = (Duration::from_secs(1), Fact::Usual(15.0));
+        let host = |seen| Fact::Host(url("https://m/a"), seen);
+        let copy = |seen| Fact::Copy(space(), seen);
+        assert_eq!(
+            seen(gave, true),
+            [host(OfHost::Gave(ask, (10, Duration::ZERO))), copy(OfCopy::Lacked(0.5)), Fact::Usual(20.0)]
+        );
+        let nothing = [host(OfHost::HadNothing), copy(OfCopy::Lacked(1.0)), usual.clone()];
+        assert_eq!(seen(Outcome::HadNothing, true), nothing);
+        let failed = |failure| Outcome::Failed(failure, "why".into());
+        let (not_found, trouble) = (OfCopy::NotFound("why".into()), OfHost::Failed(Failure::Trouble, "why".into()));
+        assert_eq!(seen(failed(Failure::NotFound), true), [copy(not_found), usual.clone()]);
+        assert_eq!(seen(failed(Failure::Trouble), true), [host(trouble), usual.clone()]);
+        assert_eq!(seen(failed(Failure::Trouble), false), [usual]);
     }
 }

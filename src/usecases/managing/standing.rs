@@ -3,19 +3,19 @@
 use crate::adapters::git::config::Config;
 use crate::adapters::git::remotes::remote_url;
 use crate::adapters::git::repo::Repo;
-use crate::adapters::kept::hosts::{self, Hosts};
-use crate::adapters::kept::shared_file::Change;
+use crate::adapters::kept::hosts::Hosts;
+use crate::adapters::kept::ledger::{Fact, Ledger};
 use crate::adapters::kept::state::now;
 use crate::adapters::kept::state::{self, Last};
 use crate::adapters::net::channel::Family;
 use crate::adapters::net::probe::Probed;
 use crate::decide::cost::Work;
-use crate::decide::facts::{Backoff, Copy, Host};
+use crate::decide::facts::{Backoff, Host, OfCopy, OfHost};
 use crate::usecases::fetching::choosing::{Chooser, Decision, Known, warn_of_settings};
 use crate::usecases::fetching::remote::Remote;
 use crate::usecases::managing::manage::{Odd, odd};
 use crate::usecases::managing::switch::Standing;
-use crate::values::{GitUrl, RefSpace, Report, Result};
+use crate::values::{GitUrl, Report, Result};
 
 /// A remote, and its mirrors.
 #[derive(Debug, Clone)]
@@ -91,7 +91,7 @@ fn rows(chooser: &Chooser) -> Vec<Row> {
     let mut lasts = chooser.repo.map(state::last).unwrap_or_default();
     let mut row = |at: usize, rank: Option<usize>, reason: String| {
         let known = known[at].clone();
-        let last = lasts.remove(known.space.name());
+        let last = lasts.remove(known.space.key());
         let url = known.mirror.url.redacted();
         let odd = odd(&known.mirror.url, chooser.remote.url);
         Row { url, known: Some(known), rank, reason, last, odd }
@@ -129,20 +129,10 @@ pub fn forgive(config: &Config, remotes: &[String], report: &dyn Report) -> Resu
     for_each(config, remotes, report, |chooser| {
         let blamed = |known: &Known| known.host.bad > 0 || known.copy.backoff != Backoff::default();
         let known: Vec<Known> = chooser.decide(Work::default(), false).known.into_iter().filter(blamed).collect();
-        let hosts = known.iter().map(|known| {
-            let change: Change<Host> = Box::new(|host| (host.bad, host.backoff) = (0, Backoff::default()));
-            (known.mirror.url.clone(), change)
+        let facts = known.iter().flat_map(|Known { mirror, space, .. }| {
+            [Fact::Host(mirror.url.clone(), OfHost::Forgiven), Fact::Copy(space.clone(), OfCopy::Forgiven)]
         });
-        hosts::note(now(), hosts);
-        if let Some(repo) = chooser.repo {
-            let copies: Vec<(RefSpace, Change<Copy>)> = known
-                .iter()
-                .map(|known| -> (RefSpace, Change<Copy>) {
-                    (known.space.clone(), Box::new(|copy| copy.backoff = Backoff::default()))
-                })
-                .collect();
-            state::note_fetch(repo, chooser.remote.name, copies, None);
-        }
+        Ledger { repo: chooser.repo, remote: chooser.remote.name }.note(&facts.collect::<Vec<_>>());
         forgiven.extend(known.into_iter().map(|known| (chooser.remote.name.to_owned(), known)));
     })?;
     Ok(forgiven)

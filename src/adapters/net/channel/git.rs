@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::{Channel, Opening, Role};
+use crate::adapters::net::guard::Guard;
 use crate::adapters::net::resolve;
 use crate::values::{Error, Event, GitUrl, Kind, Result};
 
@@ -13,8 +14,12 @@ pub fn open(url: &GitUrl, opening: &Opening) -> Result<Channel> {
     let port = url.effective_port().unwrap_or(9418);
     let mut channel = match proxy(url, opening) {
         Some(proxy) => {
+            let host = match opening.guard {
+                Some(guard) => behind_a_proxy(url, port, opening, guard)?,
+                None => url.host.clone(),
+            };
             let mut command = std::process::Command::new(proxy);
-            command.args([url.host.clone(), port.to_string()]);
+            command.args([host, port.to_string()]);
             Channel::spawned(command, opening.role)?
         }
         None => Channel::tcp(connect(url, port, opening)?)?,
@@ -40,12 +45,25 @@ fn written_host(url: &GitUrl) -> String {
     }
 }
 
+/// Returns what a proxy command is to connect to: an address that was judged, or the name where only the proxy knows it.
+fn behind_a_proxy(url: &GitUrl, port: u16, opening: &Opening, guard: &Guard) -> Result<String> {
+    guard.judge_name(url, opening.connect_by)?;
+    let found = guard.addresses_behind_a_proxy(&url.host, port, opening.connect_by)?;
+    Ok(found.first().map_or_else(|| url.host.clone(), |address| address.ip().to_string()))
+}
+
 fn connect(url: &GitUrl, port: u16, opening: &Opening) -> Result<TcpStream> {
     let host = &url.host;
     let tell = |text: String| opening.report.event(Event::Detail(text));
     let until = opening.connect_by;
-    let addresses = resolve::addresses(host, port, until)
-        .map_err(|err| Error::new(Kind::Channel, format!("unable to look up {host} (port {port}) ({err})")))?;
+    let addresses = match opening.guard {
+        Some(guard) => {
+            guard.judge_name(url, until)?;
+            guard.addresses(host, port, opening.family, until)?
+        }
+        None => resolve::addresses(host, port, until)
+            .map_err(|err| Error::new(Kind::Channel, format!("unable to look up {host} (port {port}) ({err})")))?,
+    };
     if opening.role == Role::Canonical {
         tell(format!("Looking up {host} ... done."));
     }

@@ -4,10 +4,12 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::{Channel, End, Role, Service, Stderr, start};
+use super::{Channel, End, Opening, Role, Service, Stderr, start};
 use crate::adapters::git::config::{self, Config};
+use crate::adapters::net::guard::Guard;
 use crate::adapters::net::pktio::Stateless;
 use crate::adapters::os;
 use crate::adapters::process;
@@ -32,27 +34,49 @@ pub struct HttpHelper {
 }
 
 impl HttpHelper {
-    /// Starts the helper for `url`. `remote` is the name under which it reads `remote.<name>.…`.
+    /// Starts canonical's helper for `url`. `remote` is the name under which it reads `remote.<name>.…`.
     ///
     /// # Errors
     /// [`Kind::Local`] where it cannot be started.
-    pub fn start(remote: &str, url: &GitUrl, role: Role, config: &Config) -> Result<Self> {
-        let mut command = program(&format!("remote-{}", url.scheme));
-        command.args([remote, url.raw()]);
-        match role {
-            Role::Mirror { learned, prompt } => {
-                command.env("GIT_CONFIG_PARAMETERS", mirror_parameters(url, config, learned, prompt));
-                if !prompt {
-                    command.env("LC_ALL", "C"); // for `plainly`
-                }
+    pub fn start(remote: &str, url: &GitUrl) -> Result<Self> {
+        Self::started(command(remote, url), url, Role::Canonical)
+    }
+
+    /// Starts one for a connection to canonical beside git's own.
+    ///
+    /// # Errors
+    /// As [`HttpHelper::start`].
+    pub fn beside(remote: &str, url: &GitUrl) -> Result<Self> {
+        let mut command = command(remote, url);
+        command.env("GIT_CONFIG_PARAMETERS", parameters(&beside(url)));
+        Self::started(command, url, Role::Beside)
+    }
+
+    /// Starts a mirror's helper.
+    ///
+    /// # Errors
+    /// As [`HttpHelper::start`], and those of the guard.
+    pub(super) fn for_a_mirror(url: &GitUrl, opening: &Opening) -> Result<Self> {
+        let mut command = command(url.raw(), url);
+        if let Role::Mirror { learned, prompt } = opening.role {
+            let mut settings = mirror_settings(url, opening.config, learned, prompt);
+            if let Some(guard) = opening.guard {
+                settings.extend(pins(url, opening, guard)?);
+                // Whether there is a proxy is settled.
+                command.env("NO_PROXY", "").env("no_proxy", "");
             }
-            Role::Beside => drop(command.env("GIT_CONFIG_PARAMETERS", parameters(beside(url)))),
-            Role::Canonical => {}
+            command.env("GIT_CONFIG_PARAMETERS", parameters(&settings));
+            if !prompt {
+                command.env("LC_ALL", "C"); // for `plainly`
+            }
         }
+        let helper = Self::started(command, url, opening.role)?;
+        os::limit_memory(helper.child.id(), MOST_MEMORY.saturating_add(post_buffer(url, opening.config)));
+        Ok(helper)
+    }
+
+    fn started(mut command: Command, url: &GitUrl, role: Role) -> Result<Self> {
         let mut child = start(&mut command, role)?;
-        if matches!(role, Role::Mirror { .. }) {
-            os::limit_memory(child.id(), MOST_MEMORY.saturating_add(post_buffer(url, config)));
-        }
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::new(Kind::Local, "a child was started without pipes"));
         };
@@ -131,12 +155,11 @@ impl HttpHelper {
     }
 }
 
-/// Returns `-c` settings for a mirror's helper, in the variable in which git hands them on (git(1)). The last entry wins;
-/// the user's own are kept.
+/// Returns settings for a mirror's helper.
 ///
 /// Of the settings of `http.*` that may hold or give away a secret, only those count that name the mirror's URL. What is
 /// per host by itself is left to git: credential helpers, cookies, `~/.netrc`.
-fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool) -> OsString {
+fn mirror_settings(url: &GitUrl, config: &Config, learned: bool, prompt: bool) -> Vec<(String, String)> {
     let own = |variable: &str| format!("http.{}.{variable}", url.raw());
     let meant = |variable: &'static str| urlmatch::meant(config.subsections("http", variable), url);
     let headers = meant("extraheader");
@@ -162,7 +185,7 @@ fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool)
     if !prompt {
         settings.push(("credential.interactive".into(), "false".into()));
     }
-    parameters(settings)
+    settings
 }
 
 /// Should this process be killed, a child must not wait for a silent server for ever.
@@ -178,14 +201,77 @@ fn beside(url: &GitUrl) -> Vec<(String, String)> {
     settings
 }
 
-/// Returns what is in `GIT_CONFIG_PARAMETERS`, with these settings behind it.
-fn parameters(settings: Vec<(String, String)>) -> OsString {
+/// Returns settings that have the helper of a mirror that a server has named connect to the addresses that `guard` lets
+/// through, or to the proxy that is in force, and to nothing else.
+///
+/// # Errors
+/// Those of the guard.
+fn pins(url: &GitUrl, opening: &Opening, guard: &Guard) -> Result<Vec<(String, String)>> {
+    let Opening { family, connect_by: until, config, .. } = *opening;
+    let port = url.effective_port().unwrap_or(0);
+    guard.judge_name(url, until)?;
+    let proxy = proxy(url, config);
+    let found = match &proxy {
+        Some(proxy) if looks_names_up(proxy) => guard.addresses_behind_a_proxy(&url.host, port, until)?,
+        _ => guard.addresses(&url.host, port, family, until)?,
+    };
+    let own = format!("http.{}.curloptresolve", url.raw());
+    // Closest to this URL of all that can name a proxy.
+    let mut settings = vec![(format!("remote.{}.proxy", url.raw()), proxy.clone().unwrap_or_default())];
+    if !found.is_empty() {
+        let shown = |ip: IpAddr| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+        let all: Vec<String> = found.iter().map(|address| shown(address.ip())).collect();
+        let all = all.join(",");
+        settings.push((own.clone(), String::new()));
+        let bare = url.host.trim_end_matches('.');
+        let names = [bare.to_owned(), format!("{bare}.")].into_iter().filter(|_| url.host.parse::<IpAddr>().is_err());
+        // However curl spells the name: no other host is on its way.
+        let any = proxy.is_none().then(|| "*".to_owned());
+        settings.extend(names.chain(any).map(|name| (own.clone(), format!("{name}:{port}:{all}"))));
+    }
+    Ok(settings)
+}
+
+/// Returns the proxy that git would use for `url`, as `http_init` and `get_curl_handle` in git's `http.c` choose it.
+pub fn proxy(url: &GitUrl, config: &Config) -> Option<String> {
+    let env =
+        |names: &[&str]| names.iter().find_map(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()));
+    proxy_by(url, config, env)
+}
+
+fn proxy_by(url: &GitUrl, config: &Config, env: impl Fn(&[&str]) -> Option<String>) -> Option<String> {
+    let own = config.get(&format!("remote.{}.proxy", url.raw()));
+    let meant = || urlmatch::meant(config.subsections("http", "proxy"), url).last().copied();
+    let configured = own.or_else(meant).or_else(|| config.get("http.proxy")).map(str::to_owned);
+    let by_scheme: &[&str] = if url.scheme == "https" { &["https_proxy", "HTTPS_PROXY"] } else { &["http_proxy"] };
+    let proxy = configured.or_else(|| env(by_scheme)).or_else(|| env(&["all_proxy", "ALL_PROXY"]))?;
+    let spared = env(&["no_proxy", "NO_PROXY"]).is_some_and(|names| spares(&names, &url.host));
+    (!proxy.is_empty() && !spared).then_some(proxy)
+}
+
+/// Returns whether `no_proxy` names a host, or what it is below.
+fn spares(names: &str, host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    names.split([',', ' ']).map(|name| name.trim().trim_matches('.').to_ascii_lowercase()).any(|name| {
+        let below = || host.strip_suffix(&name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        name == "*" || !name.is_empty() && below()
+    })
+}
+
+/// Returns whether a proxy is given names, as git reads its URL: the older kinds of SOCKS get addresses.
+fn looks_names_up(proxy: &str) -> bool {
+    let proxy = proxy.to_ascii_lowercase();
+    !proxy.starts_with("socks") || proxy.starts_with("socks5h") || proxy.starts_with("socks4a")
+}
+
+/// Returns settings in the variable in which git hands them on (git(1), `-c`). The last entry wins; the user's own are kept.
+fn parameters(settings: &[(String, String)]) -> OsString {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
     // What the user said stays, be it UTF-8 or not.
     let mut out = std::env::var_os("GIT_CONFIG_PARAMETERS").unwrap_or_default();
     for (key, value) in settings {
         let space = if out.is_empty() { "" } else { " " };
-        out.push(format!("{space}{}={}", quoted(&key), quoted(&value)));
+        out.push(format!("{space}{}={}", quoted(key), quoted(value)));
     }
     out
 }
@@ -205,6 +291,12 @@ pub(super) fn plainly(line: String) -> String {
     if redirected { format!("{line}: redirects are not followed here; see git-mirror(1)") } else { line }
 }
 
+fn command(remote: &str, url: &GitUrl) -> Command {
+    let mut command = program(&format!("remote-{}", url.scheme));
+    command.args([remote, url.raw()]);
+    command
+}
+
 /// Returns `git-<name>` itself where it is in PATH (git puts its own there for its children), so that killing it
 /// kills no mere wrapper; `git <name>` otherwise.
 fn program(name: &str) -> Command {
@@ -220,27 +312,60 @@ fn program(name: &str) -> Command {
 mod tests {
     use super::*;
 
-    fn parameters(url: &str, config: &str) -> String {
+    fn settings(url: &str, config: &str) -> String {
         let config = Config::parse(config.as_bytes());
-        mirror_parameters(&GitUrl::parse(url).expect("a URL"), &config, false, false).into_string().expect("UTF-8")
+        let settings = mirror_settings(&GitUrl::parse(url).expect("a URL"), &config, false, false);
+        parameters(&settings).into_string().expect("UTF-8")
+    }
+
+    #[test]
+    fn finds_the_proxy_that_git_would_use() {
+        let proxy = |url: &str, config: &str, env: &[(&str, &str)]| {
+            let env = |names: &[&str]| {
+                names.iter().find_map(|name| Some(env.iter().find(|(is, _)| is == name)?.1.to_owned()))
+            };
+            proxy_by(&GitUrl::parse(url).expect("a URL"), &Config::parse(config.as_bytes()), env).unwrap_or_default()
+        };
+        let all = [("http_proxy", "h"), ("HTTPS_PROXY", "s"), ("ALL_PROXY", "a")];
+        assert_eq!(proxy("http://m/", "", &all), "h");
+        assert_eq!(proxy("https://m/", "", &all), "s");
+        assert_eq!(proxy("https://m/", "", &all[2..]), "a");
+        assert_eq!(proxy("http://m/", "", &[("HTTP_PROXY", "x"), ("HTTPS_PROXY", "x")]), "");
+        assert_eq!(proxy("http://m/", "", &[("http_proxy", ""), ("all_proxy", "a")]), "");
+        let config = "http.https://m/.proxy\nm\0http.proxy\nall\0";
+        assert_eq!(proxy("https://m/a", config, &all), "m");
+        assert_eq!(proxy("https://n/a", config, &all), "all");
+        assert_eq!(proxy("https://m/a", &format!("{config}remote.https://m/a.proxy\n\0"), &all), "");
+        for names in ["*", "m.example", ".M.example", "x, example", "example x"] {
+            assert_eq!(proxy("http://m.example/", "", &[all[0], ("no_proxy", names)]), "", "{names}");
+        }
+        for names in ["", "n.example", "xample", "a.m.example", ","] {
+            assert_eq!(proxy("http://m.example/", "", &[all[0], ("NO_PROXY", names)]), "h", "{names}");
+        }
+        for (proxy, names) in [("p:1", true), ("http://p", true), ("socks5h://p", true), ("socks4a://p", true)] {
+            assert_eq!(looks_names_up(proxy), names);
+        }
+        for proxy in ["socks5://p", "SOCKS4://p", "socks://p"] {
+            assert!(!looks_names_up(proxy));
+        }
     }
 
     #[test]
     fn a_mirror_gets_only_headers_that_are_meant_for_it() {
         let all =
             "http.extraheader\nX: secret\0http.https://m/.extraheader\nX: ours\0http.https://m2/.extraheader\nX: no\0";
-        let got = parameters("https://m/it's", all);
+        let got = settings("https://m/it's", all);
         let own = r"'http.https://m/it'\''s.extraheader'=";
         assert!(got.contains(&format!("'http.extraheader'='' {own}'' ")), "{got}");
         assert!(got.contains(&format!(" {own}'X: ours' ")), "{got}");
         assert!(!got.contains("secret") && !got.contains("X: no"), "{got}");
-        let got = parameters("https://m/", "http.https://m/.extraheader\nX: old\0http.https://m/.extraheader\n\0");
+        let got = settings("https://m/", "http.https://m/.extraheader\nX: old\0http.https://m/.extraheader\n\0");
         assert!(!got.contains("X: old"), "{got}");
     }
 
     #[test]
     fn nothing_secret_is_redirected() {
-        let follows = |url: &str, config: &str| !parameters(url, config).contains("followredirects'='false'");
+        let follows = |url: &str, config: &str| !settings(url, config).contains("followredirects'='false'");
         assert!(follows("https://m/a", "http.extraheader\nX: secret\0http.https://n/.extraheader\nX: no\0"));
         assert!(!follows("https://m/a", "http.https://m/.extraheader\nX: ours\0"));
         assert!(!follows("https://u:secret@m/a", "") && !follows("https://token@m/a", ""));
@@ -248,7 +373,7 @@ mod tests {
         assert!(!follows("https://m/a", "http.proactiveauth\nnone\0http.https://m/.proactiveauth\nauto\0"));
         let learned = GitUrl::parse("https://m/a").expect("a URL");
         assert!(
-            mirror_parameters(&learned, &Config::default(), true, false)
+            parameters(&mirror_settings(&learned, &Config::default(), true, false))
                 .to_string_lossy()
                 .contains("followredirects'='false'")
         );

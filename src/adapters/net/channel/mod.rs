@@ -15,9 +15,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-pub use http::HttpHelper;
+pub use super::resolve::Family;
+pub use http::{HttpHelper, proxy};
 
 use crate::adapters::git::config::Config;
+use crate::adapters::net::guard::Guard;
 use crate::adapters::os;
 use crate::adapters::process;
 use crate::values::{Error, GitUrl, Kind, Report, Result, SafeText, Transport};
@@ -82,29 +84,6 @@ impl Role {
     }
 }
 
-/// Which addresses may be used (`git fetch -4`, `-6`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Family {
-    /// Both.
-    #[default]
-    Any,
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// Returns whether an address is one of these.
-    pub fn has(self, address: &std::net::SocketAddr) -> bool {
-        match self {
-            Family::Any => true,
-            Family::V4 => address.is_ipv4(),
-            Family::V6 => address.is_ipv6(),
-        }
-    }
-}
-
 /// How to open a channel.
 #[derive(Clone)]
 pub struct Opening<'a> {
@@ -118,8 +97,12 @@ pub struct Opening<'a> {
     pub version: u8,
     /// Addresses.
     pub family: Family,
-    /// When there has to be a connection over `git://` or ssh; `None` leaves it to the system.
+    /// When there has to be a connection over `git://` or ssh, and what a guard needs has to be known; `None` leaves it to
+    /// the system.
     pub connect_by: Option<Instant>,
+    /// Who says which addresses a mirror that a server has named may be reached at; `None` lets whoever connects look its
+    /// name up.
+    pub guard: Option<&'a Guard>,
     /// The configuration in force.
     pub config: &'a Config,
     /// Who is told how a connection is made.
@@ -154,9 +137,7 @@ impl Channel {
     pub fn open(url: &GitUrl, opening: &Opening) -> Result<Self> {
         tracing::debug!(url = url.redacted(), role = ?opening.role, service = opening.service.name(), "open");
         match url.transport {
-            Transport::Http => {
-                HttpHelper::start(url.raw(), url, opening.role, opening.config)?.into_lazy_channel(opening.service)
-            }
+            Transport::Http => HttpHelper::for_a_mirror(url, opening)?.into_lazy_channel(opening.service),
             Transport::Ssh => Self::spawned(ssh::command(url, opening)?, opening.role),
             Transport::Git => git::open(url, opening),
             Transport::Local => Self::spawned(local::command(url, opening), opening.role),

@@ -1,56 +1,33 @@
 //! `ssh://` and `host:path`: a child `ssh`, by git's own rules.
 //!
-//! Source: `fill_ssh_args`, `determine_ssh_variant`, `push_ssh_options` in git's `connect.c` (2.47), and
-//! git-config(1), `core.sshCommand` and `ssh.variant`.
+//! Source: `fill_ssh_args`, `push_ssh_options` in git's `connect.c` (2.47), and ssh_config(5).
 
-use std::ffi::{OsStr, OsString};
-use std::process::{Command, Stdio};
+use std::net::IpAddr;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::{Family, Opening, Role};
-use crate::adapters::process::{self, LOCAL_ENV};
+use crate::adapters::net::guard::Guard;
+use crate::adapters::net::ssh_program::{self, Program, Variant};
+use crate::adapters::process::LOCAL_ENV;
 use crate::values::{Error, GitUrl, Kind, Result};
-
-/// What an ssh program understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Variant {
-    Ssh,
-    Simple,
-    Plink,
-    Putty,
-    TortoisePlink,
-}
 
 /// Returns the command that runs the service on the other side.
 pub fn command(url: &GitUrl, opening: &Opening) -> Result<Command> {
-    let env = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let by_shell = env("GIT_SSH_COMMAND").or_else(|| opening.config.get("core.sshcommand").map(Into::into));
-    let (program, shell) = match by_shell {
-        Some(line) => (line, true),
-        None => (env("GIT_SSH").unwrap_or_else(|| OsString::from("ssh")), false),
-    };
-    let start = |args: &[String]| if shell { process::shell(&program, args) } else { with_args(&program, args) };
-    let host = match &url.userinfo {
-        Some(user) => format!("{user}@{}", url.host),
-        None => url.host.clone(),
-    };
-    let configured = env("GIT_SSH_VARIANT").map(|variant| variant.to_string_lossy().into_owned());
-    let configured = configured.as_deref().or_else(|| opening.config.get("ssh.variant"));
-    let variant = match named(configured).or_else(|| guessed(&program.to_string_lossy(), shell)) {
-        Some(variant) => variant,
+    let program = Program::in_force(opening.config);
+    let host = ssh_program::destination(url);
+    let (variant, pins) = match opening.guard {
+        Some(guard) => pins(&program, url, opening, guard)?,
         None => {
-            let mut args = vec!["-G".to_owned()];
-            args.extend(options(Variant::Ssh, url, opening)?);
-            args.push(host.clone());
-            let mut probe = start(&args);
-            probe.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            if process::foreground(&mut probe).is_ok_and(|code| code == 0) { Variant::Ssh } else { Variant::Simple }
+            let until = opening.connect_by.filter(|_| opening.role != Role::Canonical);
+            (program.variant(|| Ok(with(options(Variant::Ssh, url, opening)?, &host)), until)?, Vec::new())
         }
     };
     let mut args = options(variant, url, opening)?;
+    args.extend(pins.into_iter().flat_map(|setting| ["-o".to_owned(), setting]));
     args.push(host);
     args.push(format!("{} {}", opening.program.unwrap_or(opening.service.name()), quoted(&url.path)));
-    let mut command = start(&args);
+    let mut command = program.command(&args);
     for variable in LOCAL_ENV {
         command.env_remove(variable);
     }
@@ -60,48 +37,37 @@ pub fn command(url: &GitUrl, opening: &Opening) -> Result<Command> {
     Ok(command)
 }
 
-fn with_args(program: &OsStr, args: &[String]) -> Command {
-    let mut command = Command::new(program);
-    command.args(args);
-    command
+fn with(mut args: Vec<String>, last: &str) -> Vec<String> {
+    args.push(last.to_owned());
+    args
 }
 
-fn named(variant: Option<&str>) -> Option<Variant> {
-    Some(match variant? {
-        "auto" => return None,
-        "plink" => Variant::Plink,
-        "putty" => Variant::Putty,
-        "tortoiseplink" => Variant::TortoisePlink,
-        "simple" => Variant::Simple,
-        _ => Variant::Ssh,
-    })
-}
-
-fn guessed(program: &str, shell: bool) -> Option<Variant> {
-    let first = if shell { first_word(program) } else { program.to_owned() };
-    let base = first.rsplit(['/', '\\']).next()?.to_ascii_lowercase();
-    match base.strip_suffix(".exe").unwrap_or(&base) {
-        "ssh" => Some(Variant::Ssh),
-        "plink" => Some(Variant::Plink),
-        "tortoiseplink" => Some(Variant::TortoisePlink),
-        _ => None,
-    }
-}
-
-/// Returns the first word of a command line, quotes and backslashes undone as by `split_cmdline` in git's `alias.c`.
-fn first_word(line: &str) -> String {
-    let (mut word, mut quote) = (String::new(), None);
-    let mut chars = line.trim_start().chars();
-    while let Some(c) = chars.next() {
-        match (c, quote) {
-            (c, None) if c.is_whitespace() => break,
-            ('\'' | '"', None) => quote = Some(c),
-            (c, Some(q)) if c == q => quote = None,
-            ('\\', q) if q != Some('\'') => word.extend(chars.next()),
-            _ => word.push(c),
+/// Returns what ssh is, and the settings that have it connect to an address that `guard` lets through, and check the key of
+/// the host that was named. The settings of the user for this host hold: another name, a port, a way there.
+///
+/// # Errors
+/// Those of the guard, and [`Kind::Config`] where the program would look a name up itself.
+fn pins(program: &Program, url: &GitUrl, opening: &Opening, guard: &Guard) -> Result<(Variant, Vec<String>)> {
+    let until = opening.connect_by;
+    guard.judge_name(url, until)?;
+    let Some(settings) = program.settings(url, until)? else {
+        if url.host.parse::<IpAddr>().is_err() {
+            let why = "a server lists it by its name, which this ssh would look up by itself; OpenSSH is needed for it";
+            return Err(Error::new(Kind::Config, why));
         }
-    }
-    word
+        guard.addresses(&url.host, url.effective_port().unwrap_or(22), opening.family, until)?;
+        let probe = || Ok(with(options(Variant::Ssh, url, opening)?, &ssh_program::destination(url)));
+        return Ok((program.variant(probe, until)?, Vec::new()));
+    };
+    let found = if settings.has_proxy {
+        guard.addresses_behind_a_proxy(&settings.host, settings.port, until)?
+    } else {
+        guard.addresses(&settings.host, settings.port, opening.family, until)?
+    };
+    let pins = found
+        .first()
+        .map(|address| [format!("HostName={}", address.ip()), format!("HostKeyAlias={}", settings.key_name())].into());
+    Ok((Variant::Ssh, pins.unwrap_or_default()))
 }
 
 fn options(variant: Variant, url: &GitUrl, opening: &Opening) -> Result<Vec<String>> {
@@ -187,16 +153,5 @@ mod tests {
     fn quotes_as_git_does() {
         assert_eq!(quoted("/a b"), "'/a b'");
         assert_eq!(quoted("it's!"), r"'it'\''s'\!''");
-    }
-
-    #[test]
-    fn knows_variants() {
-        assert_eq!(guessed("/usr/bin/ssh -v", true), Some(Variant::Ssh));
-        assert_eq!(guessed("C:\\x\\TortoisePlink.exe", false), Some(Variant::TortoisePlink));
-        assert_eq!(guessed("\"/a b/plink.exe\" -v", true), Some(Variant::Plink));
-        assert_eq!(guessed("'/a b/ssh' -v", true), Some(Variant::Ssh));
-        assert_eq!(guessed("my-wrapper", false), None);
-        assert_eq!(named(Some("auto")), None);
-        assert_eq!(named(Some("simple")), Some(Variant::Simple));
     }
 }

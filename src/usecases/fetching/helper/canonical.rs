@@ -37,6 +37,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
                 version: self.config.number("protocol.version").map_or(2, |n| n.min(2) as u8),
                 family: self.family,
                 connect_by: None,
+                guard: None,
                 config: &self.config,
                 report: self.report,
             },
@@ -47,7 +48,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
     /// Opens the channel once more, as it was, after its first connection was given up.
     pub(super) fn open_again(&mut self, stateless: bool) -> Result<Channel> {
         if stateless {
-            let mut http = HttpHelper::start(&self.remote, &self.url, Role::Canonical, &self.config)?;
+            let mut http = HttpHelper::start(&self.remote, &self.url)?;
             for line in &self.options {
                 http.send(line)?;
                 http.line()?;

@@ -19,7 +19,7 @@ use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
-use crate::adapters::net::channel::{Channel, Family, HttpHelper, Role, Service};
+use crate::adapters::net::channel::{Channel, Family, HttpHelper, Service};
 use crate::adapters::net::pktio::{self, PktReader};
 use crate::adapters::os;
 use crate::adapters::seed::keep::{self, Keep};
@@ -88,7 +88,7 @@ pub fn run(
         return Err(Error::new(Kind::Config, format!("transport '{}' not allowed", url.scheme)));
     }
     let http = match url.transport {
-        Transport::Http => Some(HttpHelper::start(&invocation.remote, &url, Role::Canonical, &config)?),
+        Transport::Http => Some(HttpHelper::start(&invocation.remote, &url)?),
         _ => None,
     };
     let mut helper = Helper {

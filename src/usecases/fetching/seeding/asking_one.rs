@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 
-use super::connecting::{connect, explained, limits_for, time_to_connect};
+use super::connecting::{connect, explained};
 use super::gift::{self, Gift, Refusal};
 use super::salvage::Salvage;
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
+use crate::adapters::net::guard::Guard;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::Session;
 use crate::adapters::seed::quarantine::Quarantine;
 use crate::decide::patience::{Came, Whom};
 use crate::decide::plan::{self, Manner};
-use crate::usecases::fetching::learning;
 use crate::usecases::fetching::remote::Remote;
 use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
 use crate::wire::RefLine;
@@ -86,19 +86,12 @@ impl Seeder<'_> {
         if let Some(over) = self.clock.over(Whom::Mirror) {
             return Err(over);
         }
-        let limits = limits_for(mirror, self.remote.config);
-        let connect_by = Instant::now().checked_add(time_to_connect(&limits, Some(&self.clock), Whom::Mirror));
-        let guarded = mirror.origin == Origin::Listed && !learning::allows_private(self.remote.config);
-        let is_private = || self.clock.waiting(|| learning::is_private_by(&mirror.url, connect_by));
-        if guarded && is_private()? && !learning::is_private(self.remote.url) {
-            let why = "it is on a private address, and the server that lists it is on a public one";
-            return Err(Error::new(Kind::Config, why));
-        }
+        let Remote { url, config, family, report, .. } = self.remote;
+        let guard = (mirror.origin == Origin::Listed).then(|| Guard::new(url, config));
         let early = self.early.take().and_then(|early| early.take(mirror, &self.clock));
-        let Remote { config, family, report, .. } = self.remote;
         let (mut session, watch) = match early {
             Some(made) => made?,
-            None => connect(mirror, config, family, report, Some(&self.clock), |_| ())?,
+            None => connect(mirror, guard.as_ref(), config, family, report, Some(&self.clock), |_| ())?,
         };
         watch.pause(false);
         explained(&watch, session.adopt(self.repo.hash, &self.names(mirror)))?;

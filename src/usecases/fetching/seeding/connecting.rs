@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::adapters::git::config::Config;
 use crate::adapters::kept::hosts::Hosts;
 use crate::adapters::net::channel::{Channel, Family, Killer, Opening, Role, Service};
+use crate::adapters::net::guard::Guard;
 use crate::adapters::net::watch::{Clock, Watch};
 use crate::adapters::seed::Session;
 use crate::decide::limits::{FIRST_BYTE_OF_A_STRANGER, Limits};
@@ -48,7 +49,8 @@ impl Early {
         std::thread::spawn({
             let (mirror, config, state) = (mirror.clone(), config.clone(), Arc::clone(&state));
             move || {
-                let connected = connect(&mirror, &config, family, &Silent, None, |channel| opened(channel, &state));
+                let connected =
+                    connect(&mirror, None, &config, family, &Silent, None, |channel| opened(channel, &state));
                 drop(tell.send(connected));
             }
         });
@@ -95,10 +97,11 @@ fn opened(channel: &Channel, state: &Mutex<State>) {
     state.killer = Some(killer);
 }
 
-/// Connects to a mirror, and reads its advertisement; its clocks are stopped then. `clock` runs meanwhile. `opened` is told
-/// of the channel as soon as there is one.
+/// Connects to a mirror, and reads its advertisement; its clocks are stopped then. One that a server has named needs a
+/// `guard`. `clock` runs meanwhile. `opened` is told of the channel as soon as there is one.
 pub(super) fn connect(
     mirror: &Mirror,
+    guard: Option<&Guard>,
     config: &Config,
     family: Family,
     report: &dyn Report,
@@ -119,6 +122,7 @@ pub(super) fn connect(
         version: 2,
         family,
         connect_by,
+        guard,
         config,
         report,
     };
