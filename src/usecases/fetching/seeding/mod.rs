@@ -24,7 +24,7 @@ use self::offering::Offers;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
-use crate::adapters::kept::state;
+use crate::adapters::kept::state::{self, Came};
 use crate::adapters::seed::keep::Keep;
 use crate::adapters::seed::quarantine;
 use crate::decide::cost::Work;
@@ -32,7 +32,7 @@ use crate::usecases::fetching::choosing::Chooser;
 use crate::usecases::fetching::learning::Learner;
 use crate::usecases::fetching::observing::{Observed, Outcome};
 use crate::usecases::fetching::remote::Remote;
-use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
+use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result, SafeText};
 use crate::wire::RefList;
 
 /// With so many mirrors tried, canonical is not asked for more.
@@ -157,7 +157,7 @@ impl Seeder<'_> {
             self.remote.report.event(Event::ProgressEnd);
             match gift {
                 Ok(gift) => {
-                    state::note(self.repo, &space, "ok", gift.bytes);
+                    state::note(self.repo, &space, Came::Gave, gift.bytes);
                     let lacked = still.wants.iter().filter(|id| !gift.tips.contains(id)).count();
                     let lacked = lacked as f64 / still.wants.len() as f64;
                     let outcome = Outcome::Gave { ask: gift.ask, moved: gift.moved, lacked };
@@ -237,7 +237,7 @@ impl Seeder<'_> {
     }
 
     fn leave(&self, who: String, space: &RefSpace, err: Error) {
-        state::note(self.repo, space, &err.message, 0);
+        state::note(self.repo, space, Came::Left(SafeText::new(&err.message)), 0);
         self.remote.report.event(match err.kind {
             Kind::Nothing => Event::Detail(format!("mirror: {who}: {}", err.message)),
             _ => Event::Left { mirror: who, reason: err.message },
