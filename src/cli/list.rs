@@ -7,7 +7,7 @@ use super::paint::{Paint, Style};
 use super::stderr::{Stderr, size};
 use super::words;
 use crate::adapters::git::config::Config;
-use crate::adapters::kept::state::{Last, now};
+use crate::adapters::kept::state::{Ending, Last, now};
 use crate::decide::facts::DAY;
 use crate::decide::selector::duration;
 use crate::usecases::fetching::choosing::Known;
@@ -186,9 +186,9 @@ fn more(row: &Row) -> Vec<String> {
     }
     lines.push(row.reason.clone());
     lines.extend(row.odd.as_ref().map(|odd| words::odd(odd).to_owned()));
-    lines.extend(row.last.as_ref().map(|last| match is_ok(last) {
-        true => format!("gave {} last time", size(last.bytes)),
-        false => format!("left last time: {}", last.result),
+    lines.extend(row.last.as_ref().map(|last| match &last.result {
+        Ending::Gave => format!("gave {} last time", size(last.bytes)),
+        Ending::Left(why) => format!("left last time: {why}"),
     }));
     lines
 }
@@ -199,7 +199,7 @@ fn ago(seconds: u64) -> String {
 }
 
 fn is_ok(last: &Last) -> bool {
-    &*last.result == "ok"
+    last.result == Ending::Gave
 }
 
 /// Returns how often it failed in a row, if it did.

@@ -48,6 +48,11 @@ impl Mirror {
 pub enum Listed {
     /// It can be used.
     Usable(Mirror),
-    /// It is left out: the text as written (redacted), and why.
-    Refused(String, String),
+    /// It is left out.
+    Refused {
+        /// The text as it is written, redacted.
+        url: String,
+        /// Why.
+        why: String,
+    },
 }

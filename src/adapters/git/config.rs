@@ -219,7 +219,7 @@ impl Config {
                 let judged = if learned { self.judge(text, url) } else { Ok(()) };
                 match judged.and_then(|()| self.mirror(&rewritten, origin)) {
                     Ok(mirror) => Listed::Usable(mirror),
-                    Err(err) => Listed::Refused(trust::shown(&rewritten), err.message),
+                    Err(err) => Listed::Refused { url: trust::shown(&rewritten), why: err.message },
                 }
             })
             .collect()
@@ -377,12 +377,12 @@ mod tests {
             .into_iter()
             .map(|l| match l {
                 Listed::Usable(m) => m.url.raw().to_owned(),
-                Listed::Refused(text, _) => format!("!{text}"),
+                Listed::Refused { url, .. } => format!("!{url}"),
             })
             .collect();
         assert_eq!(shown, ["https://real/a", "!ext::sh -c x", "https://office/x/y.git", "!/etc", "https://listed/a"]);
         let c = config(&["mirror.allowprotocol=https", "remote.o.mirrorurl=http://h/a"]);
-        assert!(matches!(c.mirrors("o", "x")[0], Listed::Refused(..)));
+        assert!(matches!(c.mirrors("o", "x")[0], Listed::Refused { .. }));
         let c = config(&["mirror..mirrorof="]);
         assert_eq!(c.mirrors("o", "/srv/a").len(), 1);
     }

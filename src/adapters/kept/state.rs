@@ -16,13 +16,38 @@ use crate::decide::facts::{Copy, Figure, OfCopy};
 use crate::values::refspace::is_key;
 use crate::values::{GitUrl, RefSpace, SafeText};
 
+/// What came of asking a mirror. In the file, and in JSON, it is a text: `ok`, or the reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "SafeText", into = "SafeText")]
+pub enum Ending {
+    /// It gave something.
+    Gave,
+    /// It was left, and why.
+    Left(SafeText),
+}
+
+impl From<SafeText> for Ending {
+    fn from(text: SafeText) -> Self {
+        if &*text == "ok" { Ending::Gave } else { Ending::Left(text) }
+    }
+}
+
+impl From<Ending> for SafeText {
+    fn from(came: Ending) -> Self {
+        match came {
+            Ending::Gave => SafeText::new("ok"),
+            Ending::Left(why) => why,
+        }
+    }
+}
+
 /// What came of a mirror when it was last asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Last {
     /// When, in seconds since 1970.
     pub time: u64,
-    /// `ok`, or why it was left.
-    pub result: SafeText,
+    /// How it ended.
+    pub result: Ending,
     /// Bytes that it gave.
     pub bytes: u64,
 }
@@ -97,8 +122,8 @@ pub fn last(repo: &Repo) -> BTreeMap<String, Last> {
 }
 
 /// Notes what came of a mirror.
-pub fn note(repo: &Repo, space: &RefSpace, result: &str, bytes: u64) {
-    let last = Last { time: now(), result: SafeText::new(result), bytes };
+pub fn note(repo: &Repo, space: &RefSpace, result: Ending, bytes: u64) {
+    let last = Last { time: now(), result, bytes };
     change(repo, |file| {
         file.mirror.insert(space.key().to_owned(), last);
     });
@@ -171,6 +196,21 @@ fn named(remote: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
+    fn left(why: &str) -> Ending {
+        Ending::Left(SafeText::new(why))
+    }
+
+    #[test]
+    fn results_are_texts_in_files() {
+        let file: File = shared_file::read(
+            "[mirror.a]\ntime = 1\nresult = \"ok\"\nbytes = 2\n[mirror.b]\ntime = 1\nresult = \"silent\"\nbytes = 0\n",
+        );
+        let results: Vec<&Ending> = file.mirror.values().map(|last| &last.result).collect();
+        assert_eq!(results, [&Ending::Gave, &left("silent")]);
+        let text = shared_file::text(&file).expect("a text");
+        assert!(text.contains("\"ok\"") && text.contains("\"silent\""), "{text}");
+    }
+
     #[test]
     fn keeps_the_last_result_and_survives_damage() {
         let dir = tempfile::tempdir().expect("a folder");
@@ -178,14 +218,14 @@ mod tests {
         let space = RefSpace::of("origin", &GitUrl::parse("https://h/a").expect("a URL"));
         let last = |repo: &Repo| super::last(repo).remove(space.key());
         assert_eq!(last(&repo), None);
-        note(&repo, &space, "silent", 1);
-        note(&repo, &space, "ok", 2);
+        note(&repo, &space, left("silent"), 1);
+        note(&repo, &space, Ending::Gave, 2);
         let got = last(&repo).expect("noted");
-        assert_eq!((&*got.result, got.bytes), ("ok", 2));
+        assert_eq!((got.result, got.bytes), (Ending::Gave, 2));
         std::fs::write(path(&repo), "damaged = [").expect("write");
         let last = |repo: &Repo| super::last(repo).remove(space.key());
         assert_eq!(last(&repo), None);
-        note(&repo, &space, "ok", 3);
+        note(&repo, &space, Ending::Gave, 3);
         assert_eq!(last(&repo).map(|l| l.bytes), Some(3));
     }
 
@@ -199,8 +239,8 @@ mod tests {
         std::fs::create_dir_all(path(&repo).parent().expect("a folder")).expect("make it");
         std::fs::write(path(&repo), old).expect("write");
         assert_eq!(usual(&repo, "origin"), Some(5.0));
-        note(&repo, &space("one", "https://h/a"), "not found", 0);
-        note(&repo, &space("two", "https://h/b"), "ok", 7);
+        note(&repo, &space("one", "https://h/a"), left("not found"), 0);
+        note(&repo, &space("two", "https://h/b"), Ending::Gave, 7);
         let all = last(&repo);
         assert_eq!(all.len(), 2, "{all:?}");
         assert_eq!(all.get(space("two", "https://h/b").key()).map(|last| last.bytes), Some(7));

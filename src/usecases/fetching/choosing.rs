@@ -66,7 +66,7 @@ impl<'a> Chooser<'a> {
         for listed in self.remote.config.mirrors(self.remote.name, self.remote.url.raw()) {
             match listed {
                 Listed::Usable(mirror) => usable.push(mirror),
-                Listed::Refused(url, why) => refused.push((url, why)),
+                Listed::Refused { url, why } => refused.push((url, why)),
             }
         }
         let spaces = self.spaces(&usable);

@@ -53,7 +53,7 @@ impl Standing {
         let usable = config.mirrors(remote, &url);
         let usable = usable.iter().filter_map(|listed| match listed {
             Listed::Usable(mirror) => Some(mirror.origin),
-            Listed::Refused(..) => None,
+            Listed::Refused { .. } => None,
         });
         let (listed, own): (Vec<Origin>, Vec<Origin>) = usable.partition(|origin| *origin == Origin::Listed);
         let wanted = config.preference(remote).wanted;

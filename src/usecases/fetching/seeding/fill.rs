@@ -8,7 +8,7 @@ use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::refspec;
 use crate::adapters::git::run;
-use crate::adapters::kept::state;
+use crate::adapters::kept::state::{self, Ending};
 use crate::adapters::seed::{keep, quarantine};
 use crate::decide::cost::Work;
 use crate::decide::patience::{Came, Whom};
@@ -99,7 +99,7 @@ impl Seeder<'_> {
         let wanted = Wanted { wants: &wants, haves, include_tag: false, clone: false, canonical: &theirs };
         match self.why(&watch, self.ask_on(&mut session, &watch, space, &wanted, Manner::Usual, &mut None)) {
             Ok(gift) => {
-                state::note(self.repo, space, "ok", gift.bytes);
+                state::note(self.repo, space, Ending::Gave, gift.bytes);
                 let place = format!("{}{}/", crate::values::refspace::PREFIX, space.name());
                 let refs = self.repo.mirror_refs()?.iter().filter(|r| r.name.starts_with(&place)).count();
                 Ok((refs, Some(gift)))

@@ -26,7 +26,7 @@ use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
 use crate::adapters::kept::hosts::Hosts;
-use crate::adapters::kept::state;
+use crate::adapters::kept::state::{self, Ending};
 use crate::adapters::net::watch::Clock;
 use crate::adapters::seed::keep::Keep;
 use crate::adapters::seed::quarantine;
@@ -36,7 +36,7 @@ use crate::usecases::fetching::choosing::Chooser;
 use crate::usecases::fetching::learning::Learner;
 use crate::usecases::fetching::observing::{Observed, Outcome};
 use crate::usecases::fetching::remote::Remote;
-use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
+use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result, SafeText};
 use crate::wire::RefList;
 
 /// What a mirror is measured by where there is no canonical server, in bytes a second: one that is slow is better than none.
@@ -196,7 +196,7 @@ impl Seeder<'_> {
             self.remote.report.event(Event::ProgressEnd);
             match gift {
                 Ok(gift) => {
-                    state::note(self.repo, &space, "ok", gift.bytes);
+                    state::note(self.repo, &space, Ending::Gave, gift.bytes);
                     let lacked = still.wants.iter().filter(|id| !gift.tips.contains(id)).count();
                     let lacked = lacked as f64 / still.wants.len() as f64;
                     let outcome = Outcome::Gave { ask: gift.ask, moved: gift.moved, lacked };
@@ -279,7 +279,7 @@ impl Seeder<'_> {
     }
 
     fn leave(&self, who: String, space: &RefSpace, err: Error) {
-        state::note(self.repo, space, &err.message, 0);
+        state::note(self.repo, space, Ending::Left(SafeText::new(&err.message)), 0);
         self.remote.report.event(match err.kind {
             Kind::Nothing => Event::Detail(format!("mirror: {who}: {}", err.message)),
             _ => Event::Left { mirror: who, reason: err.message },
