@@ -3,6 +3,7 @@
 //! Written for Linux and other Unix systems; a port to Windows replaces this file and those in `os/`.
 
 mod job;
+pub mod memory;
 pub mod tcp;
 pub mod terminal;
 

@@ -4,6 +4,7 @@
 use std::io;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -134,6 +135,9 @@ impl Talk<'_> {
             return Ok(128); // git has said why on stderr
         };
         self.made(advertisement).await?;
+        // Who asks before there can be anything to ask for has not read what it was sent.
+        let eager = tokio::time::timeout(Duration::ZERO, self.stream.peek(&mut [0])).await.is_ok();
+        asked.client.proven.store(!eager, Relaxed);
         loop {
             self.hold.silent();
             let input = self.request(&asked.client).await;

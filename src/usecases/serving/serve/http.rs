@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -72,10 +73,14 @@ pub async fn connection(
     let (hand_over, mut handed_over) = mpsc::channel(1);
     hold.silent();
     let mark = hold.mark();
+    let asked = AtomicBool::new(false);
+    let asked = &asked;
     let service = hyper::service::service_fn(|request| {
         let (server, mark, hand_over) = (Arc::clone(server), mark.clone(), hand_over.clone());
         async move {
             hold.heard();
+            // A second request on a connection is from who has read the answer to the first.
+            client.proven.store(asked.swap(true, Relaxed), Relaxed);
             match handle(&server, request, client).await {
                 (line, Reply::Answer(answer)) => {
                     Ok::<_, Infallible>(answer.map(|body| Logged { body, line, mark }.boxed()))
@@ -187,7 +192,9 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>, client: Client,
     match path.as_str() {
         "/-/health" if is_get => return plain(StatusCode::OK, "ok\n").into(),
         "/-/metrics" if is_get => {
-            return with_type(StatusCode::OK, "text/plain; version=0.0.4", server.counted().into()).into();
+            let shared = Arc::clone(server);
+            let text = off_loop(move || Ok(shared.counted())).await.unwrap_or_default();
+            return with_type(StatusCode::OK, "text/plain; version=0.0.4", text.into()).into();
         }
         "/" if is_get => return listing(server, request.headers(), &client).await.into(),
         _ => {}

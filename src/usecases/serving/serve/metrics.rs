@@ -108,8 +108,8 @@ impl Metrics {
     }
 
     /// Returns the counters in the text format of Prometheus, version 0.0.4. `room` is what is held of each kind, how
-    /// many wait for it, and how many were hung up on as they kept it from others.
-    pub fn text(&self, room: &[(&str, (u64, u64, u64))]) -> String {
+    /// many wait for it, and how many were hung up on as they kept it from others; `memory` what is in use, and the limit.
+    pub fn text(&self, room: &[(&str, (u64, u64, u64))], memory: (u64, u64)) -> String {
         let mut text = String::new();
         let mut family = |name: &str, kind: &str, help: &str, rows: &[(String, u64)]| {
             let _ = write!(text, "# HELP git_mirror_{name} {help}\n# TYPE git_mirror_{name} {kind}\n");
@@ -136,6 +136,10 @@ impl Metrics {
         family("room_waiting", "gauge", "Requests that wait for room.", &rows(|room| room.1));
         let hung_up = "Clients that kept room from others, and were hung up on.";
         family("room_reclaimed_total", "counter", hung_up, &rows(|room| room.2));
+        let held = "Bytes in memory, of the server and its processes.";
+        family("memory_bytes", "gauge", held, &[(String::new(), memory.0)]);
+        let limit = "Bytes beyond which clients that keep a process waiting keep others from one.";
+        family("memory_limit_bytes", "gauge", limit, &[(String::new(), memory.1)]);
         let repositories = self.repositories.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = |which: fn(&Repository) -> &AtomicU64| -> Vec<_> {
             let row = |(name, counts): (&String, &Arc<Repository>)| {
@@ -180,7 +184,7 @@ mod tests {
         http.add(5);
         git.add(7);
         git.add(1);
-        let text = metrics.text(&[("transfers", (1, 2, 3))]);
+        let text = metrics.text(&[("transfers", (1, 2, 3))], (11, 12));
         for line in [
             "git_mirror_connections_open 1",
             "{code=\"2xx\"} 2",
@@ -190,6 +194,7 @@ mod tests {
             "git_mirror_git_bytes_total 8",
             "git_mirror_repository_bytes_total{repository=\"a \\\"b\\\"\\\\\\n\"} 5",
             "git_mirror_repository_requests_total{repository=\"c\"} 1",
+            "git_mirror_memory_bytes 11",
             "git_mirror_room_reclaimed_total{kind=\"transfers\"} 3",
         ] {
             assert!(text.lines().any(|found| found.ends_with(line)), "{line} in {text}");
@@ -203,7 +208,7 @@ mod tests {
         for n in 0..2 * MOST_REPOSITORIES {
             metrics.concerns(&metrics.http(), &n.to_string());
         }
-        let text = metrics.text(&[]);
+        let text = metrics.text(&[], (0, 0));
         let rows = text.lines().filter(|line| line.starts_with("git_mirror_repository_requests_total{"));
         assert_eq!(rows.count(), MOST_REPOSITORIES + 1);
         assert!(text.contains("git_mirror_repository_requests_total{repository=\"\"} 1000"));

@@ -206,7 +206,7 @@ fn met(server: &Server, stream: &TcpStream, peer: SocketAddr) -> Option<Client> 
     let ends = (plain(stream.local_addr().ok()?), plain(peer));
     let _ = stream.set_nodelay(true);
     os::limit_unsent(stream, server.order.limits.idle);
-    Some(Client { address: ends.1.ip(), ends, hang_up: CancellationToken::new() })
+    Some(Client { address: ends.1.ip(), ends, proven: Arc::default(), hang_up: CancellationToken::new() })
 }
 
 #[cfg(test)]

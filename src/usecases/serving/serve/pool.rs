@@ -6,13 +6,13 @@
 //! - Whoever waits for its client gives way. Where somebody waits for room, the client that has kept its own waiting for
 //!   longest is hung up on, if that is longer than [`PATIENCE`].
 //! - No address holds more than three quarters, and one that holds less goes first.
-//! - Of one address, the newest goes first. In a crowd that cannot all be served the oldest has given up already, and
-//!   whoever is in the middle of a clone comes before those that begin one.
+//! - Of one address, those that have been answered before on their connection go first, then the newest: in a crowd that
+//!   cannot all be served the oldest has given up already.
 //!
 //! Knows nothing of sockets or processes: who holds room marks what it waits for, and [`Client::hang_up`] ends it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,10 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 const LONG_PATIENCE: Duration = Duration::from_secs(5);
 /// From when on a client counts as one that keeps its room waiting.
 const STALLED: Duration = Duration::from_millis(250);
-/// For how long it is not known of a holder whether its client takes anything.
+/// For how long it is not known of a process what it will take, nor of its client whether it takes anything.
 const YOUNG: Duration = Duration::from_millis(250);
+/// Bytes of memory that are set aside for what is not known.
+const GROWTH: u64 = 24 << 20;
 
 /// Who takes room.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Client {
     pub address: IpAddr,
     /// The connection: this end, and the other one.
     pub ends: (SocketAddr, SocketAddr),
+    /// Whether it has said something after it was answered, and so takes what it is sent.
+    pub proven: Arc<AtomicBool>,
     /// Ends the connection, and all that is done for it.
     pub hang_up: CancellationToken,
 }
@@ -98,8 +102,10 @@ pub struct Pool {
     most: u64,
     /// What one address may hold.
     share: u64,
-    /// How many holders may be young or stalled; beyond that no new one begins.
-    hesitant: Option<usize>,
+    /// Bytes of memory beyond which none begins beside holders that are young or stalled.
+    memory: Option<u64>,
+    /// Bytes of memory that are in use.
+    measured: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -121,15 +127,20 @@ impl Pool {
         Self::with(most, most, None)
     }
 
-    /// Returns room of `most` units of which only a quarter, but four at least, is given to those who are not known to
-    /// take what they are sent.
-    pub fn of_turns(most: u64) -> Arc<Self> {
-        let hesitant = usize::try_from(most / 4).unwrap_or(usize::MAX).max(4);
-        Self::with(most, most - most / 4, Some(hesitant))
+    /// Returns room for `most` processes. While they take more than `memory` bytes, none begins beside those that are young,
+    /// or whose clients take nothing; where all do their part, `most` alone counts.
+    pub fn of_processes(most: u64, memory: u64) -> Arc<Self> {
+        Self::with(most, most - most / 4, Some(memory))
     }
 
-    fn with(most: u64, share: u64, hesitant: Option<usize>) -> Arc<Self> {
-        Arc::new_cyclic(|me| Pool { me: Weak::clone(me), most, share, hesitant, inner: Mutex::default() })
+    fn with(most: u64, share: u64, memory: Option<u64>) -> Arc<Self> {
+        let measured = AtomicU64::new(0);
+        Arc::new_cyclic(|me| Pool { me: Weak::clone(me), most, share, memory, measured, inner: Mutex::default() })
+    }
+
+    /// Takes note of how many bytes of memory are in use.
+    pub fn measured(&self, bytes: u64) {
+        self.measured.store(bytes, Relaxed);
     }
 
     /// Takes `amount`, or all that one client may have if that is less, as soon as it is this client's turn.
@@ -197,15 +208,15 @@ impl Pool {
             held.into_iter().map(|holder| (holder.marks.waiting(now), holder)).collect();
         stalled.retain(|(waited, _)| *waited >= PATIENCE);
         stalled.sort_by_key(|(waited, _)| std::cmp::Reverse(*waited));
-        let mut too_many = self.hesitant.map_or(0, |most| stalled.len().saturating_sub(most));
+        // What these have in memory goes by itself where it is too much, though nobody waits for it.
+        let over = self.memory.is_some_and(|most| self.measured.load(Relaxed) > most);
         let mut ended = 0;
         for (waited, holder) in stalled {
-            if freed >= wanted && (too_many == 0 || waited < LONG_PATIENCE) {
+            if freed >= wanted && !(over && waited >= LONG_PATIENCE) {
                 break;
             }
             holder.client.hang_up.cancel();
             freed += holder.amount;
-            too_many = too_many.saturating_sub(1);
             ended += 1;
         }
         inner.ended += ended;
@@ -243,14 +254,21 @@ impl Pool {
             *held.entry(holder.client.address).or_default() += holder.amount;
         }
         let of = |waiting: &Waiting| held.get(&waiting.client.address).copied().unwrap_or(0);
-        let hesitates = |holder: &&Holder| {
-            now.saturating_duration_since(holder.began) < YOUNG || holder.marks.waiting(now) >= STALLED
-        };
-        let full = self.hesitant.is_some_and(|most| inner.holders.values().filter(hesitates).count() >= most);
+        let full = self.memory.is_some_and(|most| self.is_full(inner, most, now));
         let may = |waiting: &Waiting| of(waiting) + waiting.amount <= self.share && (!full || waiting.holder.is_some());
         let all = inner.waiting.iter().enumerate().rev();
-        let (at, first) = all.filter(|(_, waiting)| may(waiting)).min_by_key(|(_, waiting)| of(waiting))?;
+        let (at, first) = all
+            .filter(|(_, waiting)| may(waiting))
+            .min_by_key(|(_, waiting)| (of(waiting), !waiting.client.proven.load(Relaxed)))?;
         (inner.used + first.amount <= self.most).then_some(at)
+    }
+
+    /// Returns whether there is no memory for one more.
+    fn is_full(&self, inner: &Inner, most: u64, now: Instant) -> bool {
+        let young = inner.holders.values().filter(|holder| now.saturating_duration_since(holder.began) < YOUNG);
+        let young = young.count() as u64;
+        let stalled = inner.holders.values().any(|holder| holder.marks.waiting(now) >= STALLED);
+        (young > 0 || stalled) && self.measured.load(Relaxed) + (young + 1) * GROWTH > most
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -352,7 +370,7 @@ mod tests {
     fn client(last: u8) -> Client {
         let address = IpAddr::from([192, 0, 2, last]);
         let end = SocketAddr::new(address, 1);
-        Client { address, ends: (end, end), hang_up: CancellationToken::new() }
+        Client { address, ends: (end, end), proven: Arc::default(), hang_up: CancellationToken::new() }
     }
 
     macro_rules! taking {
@@ -430,15 +448,32 @@ mod tests {
     }
 
     #[test]
-    fn few_begin_at_once() {
-        let pool = Pool::of_turns(16);
+    fn who_was_answered_before_goes_first() {
+        let pool = Pool::unshared(1);
+        let held = now_or_never(Box::pin(pool.take(&client(1), 1)).as_mut()).expect("room");
+        let (proven, newer) = (client(2), client(2));
+        proven.proven.store(true, Relaxed);
+        taking!(older, pool, &proven, 1);
+        taking!(newest, pool, &newer, 1);
+        assert!(now_or_never(older.as_mut()).is_none() && now_or_never(newest.as_mut()).is_none());
+        drop(held);
+        assert!(now_or_never(newest.as_mut()).is_none() && now_or_never(older.as_mut()).is_some());
+    }
+
+    #[test]
+    fn few_begin_at_once_and_none_beside_who_holds_memory_and_waits() {
+        let pool = Pool::of_processes(16, 4 * GROWTH);
         let a = client(1);
         let held: Vec<Hold> =
             (0..4).map(|_| now_or_never(Box::pin(pool.take(&a, 1)).as_mut()).expect("room")).collect();
         taking!(fifth, pool, &a, 1);
-        assert!(now_or_never(fifth.as_mut()).is_none());
+        assert!(now_or_never(fifth.as_mut()).is_none(), "what these will take is not known");
+        pool.measured(10 * GROWTH);
+        held[0].blocked();
+        pool.tick(Instant::now() + STALLED);
+        assert!(now_or_never(fifth.as_mut()).is_none(), "one waits for its client");
+        held[0].flowing();
         pool.tick(Instant::now() + YOUNG);
-        assert!(now_or_never(fifth.as_mut()).is_some(), "they are known to take what they are sent");
-        drop(held);
+        assert!(now_or_never(fifth.as_mut()).is_some(), "all do their part");
     }
 }

@@ -9,7 +9,7 @@ use core::net::IpAddr;
 
 use super::metrics::Metrics;
 use super::pool::Pool;
-use crate::adapters::os::{self, tcp};
+use crate::adapters::os::{self, memory, tcp};
 use crate::usecases::serving::site::Site;
 
 /// Bytes of request bodies in memory, all connections together. Four of the largest always fit.
@@ -30,6 +30,9 @@ pub struct Limits {
     pub connections: usize,
     /// Transfers, that is processes, at once; more wait.
     pub transfers: usize,
+    /// Bytes of memory, of this process and all that it starts, beyond which no transfer begins beside those whose clients
+    /// keep them waiting.
+    pub memory: u64,
     /// Bytes of one request body, compressed and not.
     pub request: usize,
     /// How long a client may be silent, or not take what it is sent.
@@ -43,6 +46,7 @@ impl Default for Limits {
         Limits {
             connections: 1024,
             transfers: 32,
+            memory: 256 << 20,
             request: 16 << 20,
             idle: Duration::from_secs(120),
             grace: Duration::from_secs(30),
@@ -98,7 +102,7 @@ impl Server {
         Arc::new(Server {
             metrics: Metrics::default(),
             connections: Pool::unshared(units(limits.connections)),
-            turns: Pool::of_turns(units(limits.transfers)),
+            turns: Pool::of_processes(units(limits.transfers), limits.memory),
             workers: Pool::new(units(workers)),
             bodies: Pool::new(BODIES.max(4 * units(limits.request))),
             spooled: Pool::new(SPOOLED),
@@ -121,7 +125,13 @@ impl Server {
     /// Returns all that is counted, in the text format of Prometheus, version 0.0.4.
     pub fn counted(&self) -> String {
         let figures = self.pools().map(|(name, pool)| (name, pool.figures()));
-        self.metrics.text(&figures)
+        self.metrics.text(&figures, (memory::resident(self.processes()), self.order.limits.memory))
+    }
+
+    /// Returns this process and those that it has started for clients.
+    fn processes(&self) -> Vec<u32> {
+        let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.iter().copied().chain([std::process::id()]).collect()
     }
 
     /// Shares room out until the server ends.
@@ -136,6 +146,13 @@ impl Server {
                 let suspected = contended.iter().any(|pool| !pool.suspects(looked).is_empty());
                 if suspected && let Ok(unsent) = tokio::task::spawn_blocking(tcp::unsent).await {
                     contended.iter().for_each(|pool| pool.looked(&unsent, ENOUGH, looked));
+                }
+            }
+            let (used, waiting, _) = self.turns.figures();
+            if used + waiting > 0 {
+                let processes = self.processes();
+                if let Ok(bytes) = tokio::task::spawn_blocking(|| memory::resident(processes)).await {
+                    self.turns.measured(bytes);
                 }
             }
             let now = Instant::now();
