@@ -92,6 +92,16 @@ impl Read for PatientStdin {
     }
 }
 
+/// Lets this process have as many files open as it may.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(err) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%err, "no more files");
+    }
+}
+
 /// Kills one process.
 pub fn kill(id: u32) {
     if let Some(pid) = pid(id) {

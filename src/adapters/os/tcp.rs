@@ -45,6 +45,15 @@ pub fn widen(pipe: &impl AsFd, bytes: usize) {
     }
 }
 
+/// Says what closing a connection does with what has not been acknowledged: dropped at once, and the other side told so,
+/// or sent in the background, as is usual (socket(7), `SO_LINGER`).
+pub fn drop_unsent(socket: &impl AsFd, dropped: bool) {
+    let linger = dropped.then_some(std::time::Duration::ZERO);
+    if let Err(err) = rustix::net::sockopt::set_socket_linger(socket, linger) {
+        tracing::debug!(%err, "what is not sent stays");
+    }
+}
+
 /// Returns how many bytes each connection of this machine has not been acknowledged, by this end and the other one
 /// (proc(5), `tx_queue` in `/proc/net/tcp`). Reads the whole table: not to be done often.
 pub fn unsent() -> HashMap<(SocketAddr, SocketAddr), u64> {

@@ -64,7 +64,8 @@ pub async fn connection(server: &Arc<Server>, mut stream: TcpStream, client: &Cl
     let Ok(Some(request)) = tokio::time::timeout(patience, read(&mut stream)).await else { return };
     let tally = server.metrics.git();
     let mut talk = Talk { server, stream: &mut stream, hold, tally: &tally };
-    let code = match talk.serve(client, &request).await {
+    let served = talk.serve(client, &request).await;
+    let code = match &served {
         Ok(code) => code.to_string(),
         Err(err) => err.to_string(),
     };
@@ -72,7 +73,9 @@ pub async fn connection(server: &Arc<Server>, mut stream: TcpStream, client: &Cl
     let (ms, bytes) = (began.elapsed().as_millis(), tally.total());
     let (ip, service, path) = (client.address, service.escape_debug(), shown(path));
     (server.log)(&format!("{ip} git \"{service} {path}\" {code} {bytes} {ms}ms"));
-    part(stream).await;
+    if served.is_ok() {
+        part(stream).await;
+    }
 }
 
 /// Returns a path as it may stand in a log.

@@ -23,6 +23,7 @@ use tokio::process::ChildStdout;
 use tokio::sync::{mpsc, watch};
 use tokio_util::bytes::BytesMut;
 use tokio_util::io::poll_read_buf;
+use tokio_util::sync::CancellationToken;
 
 use super::answers::{self, Answer, PIECE, failed, plain, with_type};
 use super::body::{self, Refused};
@@ -69,7 +70,9 @@ pub async fn connection(
     hold: &Hold,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let stream = TokioIo::new(Idle::new(stream, server.order.limits.idle));
+    let absurd = CancellationToken::new();
+    let stream = TokioIo::new(Idle::new(stream, server.order.limits.idle, absurd.clone()));
+    let absurd = &absurd;
     let (hand_over, mut handed_over) = mpsc::channel(1);
     hold.silent();
     let mark = hold.mark();
@@ -81,7 +84,7 @@ pub async fn connection(
             hold.heard();
             // A second request on a connection is from who has read the answer to the first.
             client.proven.store(asked.swap(true, Relaxed), Relaxed);
-            match handle(&server, request, client).await {
+            match handle(&server, request, client, absurd).await {
                 (line, Reply::Answer(answer)) => {
                     Ok::<_, Infallible>(answer.map(|body| Logged { body, line, mark }.boxed()))
                 }
@@ -161,7 +164,12 @@ impl Drop for Line {
     }
 }
 
-async fn handle(server: &Arc<Server>, request: Request<Incoming>, client: &Client) -> (Line, Reply) {
+async fn handle(
+    server: &Arc<Server>,
+    request: Request<Incoming>,
+    client: &Client,
+    absurd: &CancellationToken,
+) -> (Line, Reply) {
     let peer = client.ends.1.ip();
     let forwarded = all_of(request.headers(), "x-forwarded-for");
     let address = forwarded_client(Some(peer), &forwarded, &server.order.trusted_proxies).unwrap_or(peer);
@@ -171,7 +179,11 @@ async fn handle(server: &Arc<Server>, request: Request<Incoming>, client: &Clien
     let text = format!("{address} \"{} {uri}\" \"{}\"", request.method(), agent.escape_debug());
     let tally = server.metrics.http();
     let mut line = Line { text, status: StatusCode::OK, began: Instant::now(), tally, server: Arc::clone(server) };
-    let reply = route(server, request, client, &line.tally).await;
+    let reply = tokio::select! {
+        biased;
+        () = absurd.cancelled() => refuse(Refused::BrokeOff).into(),
+        reply = route(server, request, client, &line.tally) => reply,
+    };
     if let Reply::Answer(answer) = &reply {
         line.status = answer.status();
     }

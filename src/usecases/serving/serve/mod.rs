@@ -8,6 +8,7 @@
 mod answers;
 mod body;
 mod child;
+mod chunk_size;
 mod git;
 mod http;
 mod idle;
@@ -52,6 +53,7 @@ pub fn run(order: Order, mut listening: impl FnMut(&str), log: Box<dyn Fn(&str) 
     if !root.is_dir() {
         return Err(Error::new(Kind::Usage, format!("cannot serve '{}': it is no folder", root.display())));
     }
+    os::raise_open_files();
     let addresses: Vec<(bool, SocketAddr)> = order.listen.iter().map(|url| address(url)).collect::<Result<_>>()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -206,6 +208,7 @@ fn met(server: &Server, stream: &TcpStream, peer: SocketAddr) -> Option<Client> 
     let ends = (plain(stream.local_addr().ok()?), plain(peer));
     let _ = stream.set_nodelay(true);
     os::limit_unsent(stream, server.order.limits.idle);
+    os::tcp::drop_unsent(stream, true); // unless it comes to a good end
     Some(Client { address: ends.1.ip(), ends, proven: Arc::default(), hang_up: CancellationToken::new() })
 }
 

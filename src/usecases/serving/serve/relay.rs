@@ -91,8 +91,8 @@ impl Out<'_> {
 }
 
 /// Ends a connection on which all has been sent.
-pub async fn part(stream: TcpStream) {
-    let mut stream = stream;
+pub async fn part(mut stream: TcpStream) {
+    tcp::drop_unsent(&stream, false);
     let _ = tokio::io::AsyncWriteExt::shutdown(&mut stream).await;
     let rest = async {
         let mut piece = [0; 4096];
