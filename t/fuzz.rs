@@ -6,7 +6,7 @@
 
 use git_mirror_fetch::adapters::list_file;
 use git_mirror_fetch::adapters::net::pktio::PktReader;
-use git_mirror_fetch::usecases::serving::http_backend::{decoded, starts_as_ours};
+use git_mirror_fetch::usecases::serving::request::{decoded, starts_as_ours};
 use git_mirror_fetch::values::refspec::Refspec;
 use git_mirror_fetch::values::{GitUrl, url, url_key};
 use git_mirror_fetch::wire::mirror_command::{Decoder, Feature, Request, add_v0_tokens, encode, from_v0};

@@ -106,8 +106,6 @@ lists_repositories () {
 	assert_contains '<title>Repositories</title>' page
 	assert_contains '&lt;i&gt;' page
 	assert_lacks '<i>|private' page
-	"$HELPER/ask" --header 'Host: x<b>;id' --get "$serve_http" >answer
-	assert_lacks '<b>|;id' answer
 	"$HELPER/ask" --get "$all_http" >answer
 	assert_contains 'private' answer
 	rm -rf "$odd"
@@ -183,7 +181,7 @@ stays_below () {
 
 # A file may have been checked out: it leads nowhere else, and is not read whole.
 files_that_name_folders () {
-	head -c 200000000 /dev/zero >srv/open.git/objects/pack/multi-pack-index
+	head -c 200000000 /dev/zero >srv/open.git/objects/pack/huge
 	mkdir srv/tree.git
 	cp srv/open.git/HEAD srv/tree.git
 	touch srv/tree.git/git-daemon-export-ok
@@ -194,11 +192,11 @@ files_that_name_folders () {
 	mkfifo srv/pipe.git
 	is_served all near.git
 	before=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$all_pid/status")
-	for path in out.git far.git tree.git pipe.git open.git/objects/pack/multi-pack-index; do
+	for path in out.git far.git tree.git pipe.git open.git/objects/pack/huge; do
 		is_not_served all $path
 	done
 	grown=$(($(awk '$1 == "VmHWM:" { print $2 }' "/proc/$all_pid/status") - before))
-	rm -rf srv/tree.git srv/out.git srv/far.git srv/near.git srv/pipe.git srv/open.git/objects/pack/multi-pack-index
+	rm -rf srv/tree.git srv/out.git srv/far.git srv/near.git srv/pipe.git srv/open.git/objects/pack/huge
 	assert_at_most 20000 $grown 'kB of memory for a large file'
 }
 

@@ -21,8 +21,11 @@ const MOST_FILES: usize = 10_000;
 #[derive(Debug)]
 pub struct FileCache<T> {
     believed: Duration,
-    kept: Mutex<HashMap<PathBuf, Arc<Mutex<Option<Kept<T>>>>>>,
+    kept: Mutex<HashMap<PathBuf, Slot<T>>>,
 }
+
+/// What is known of one file; nothing before it was read. Locked while it is read.
+type Slot<T> = Arc<Mutex<Option<Kept<T>>>>;
 
 #[derive(Debug)]
 struct Kept<T> {

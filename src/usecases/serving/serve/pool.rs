@@ -29,7 +29,7 @@ const STALLED: Duration = Duration::from_millis(250);
 /// For how long it is not known of a process what it will take, nor of its client whether it takes anything.
 const YOUNG: Duration = Duration::from_millis(250);
 /// Bytes of memory that are set aside for what is not known.
-const GROWTH: u64 = 24 << 20;
+const GROWTH: u64 = 40 << 20;
 
 /// Who takes room.
 #[derive(Debug, Clone)]
