@@ -46,10 +46,69 @@ health_and_metrics () {
 	# Prometheus reads it: each value has a type.
 	grep -v '^#\|^HTTP' answer | sed 's/[{ ].*//' | sort -u >names
 	assert_at_least 5 "$(wc -l <names)" 'metrics'
+	assert_contains '^git_mirror_memory_bytes [1-9][0-9]{6,}$' answer
+	assert_contains '^git_mirror_room_used\{kind="transfers"\} 0$' answer
 	while read -r name; do
 		assert_contains "^# TYPE $name (counter|gauge)\$" answer
 		assert_contains "^# HELP $name ." answer
 	done <names
+}
+
+# What git sends itself counts as well: in all, by repository, and in the log.
+counts_bytes () {
+	for scheme in http git; do
+		eval "url=\$serve_$scheme"
+		case $scheme in http) name=http_body_bytes_total ;; git) name=git_bytes_total ;; esac
+		for version in 2 0; do
+			all=$(metric serve $name)
+			own=$(metric serve 'repository_bytes_total{repository="large.git"}')
+			rm -rf counted
+			git -c protocol.version=$version clone -q --bare "${url}large.git" counted
+			for attempt in $(seq 40); do
+				now=$(metric serve 'repository_bytes_total{repository="large.git"}')
+				test "$now" -lt $((${own:-0} + 20000000)) || break
+				sleep 0.1
+			done
+			assert_at_least $((${own:-0} + 20000000)) "$now" "bytes of the repository, $scheme, v$version"
+			assert_at_most $((${own:-0} + 21000000)) "$now" "bytes of the repository, $scheme, v$version"
+			assert_at_least $((${all:-0} + 20000000)) "$(metric serve $name)" "bytes, $scheme, v$version"
+		done
+	done
+	assert_contains '"POST /large\.git/git-upload-pack" "git/[^ ]* 200 20[0-9]{6} [0-9]+ms$' "$LOG/serve.log"
+	assert_contains 'git "git-upload-pack /large\.git" 0 20[0-9]{6} [0-9]+ms$' "$LOG/serve.log"
+	# However it is named, it is one repository.
+	for name in large large.git/ /large.git large.git//; do
+		git ls-remote "$serve_http$name" >/dev/null
+	done
+	get -/metrics >answer
+	assert_eq 1 "$(grep -c '^git_mirror_repository_requests_total.*large' answer)" 'names of a repository'
+}
+
+# What may be cloned, and nothing else; each line does it.
+lists_repositories () {
+	odd=$(printf 'srv/o\377d <i>;$(id).git')
+	cp -a srv/open.git "$odd"
+	get / >answer
+	assert_contains '^HTTP 200$' answer
+	sed 1d answer >commands
+	assert_lacks 'private|outside|HTTP|<' commands
+	for name in open.git inside.git linked.git work team/a%20b.git 'o%FFd%20%3Ci%3E%3B%24%28id%29.git'; do
+		grep -q -x -F "git clone $serve_http$name" commands || { cat commands; fail "$name is not listed"; }
+	done
+	rm -rf listed
+	mkdir listed
+	grep -E 'open|a%20b|%FF' commands >some
+	while read -r command; do
+		(cd listed && eval "$command --bare -q") || fail "$command"
+	done <some
+	assert_eq 3 "$(ls listed | wc -l)" 'clones'
+	"$HELPER/ask" --header 'Accept: text/html,*/*' --get "$serve_http" >page
+	assert_contains '<title>Repositories</title>' page
+	assert_contains '&lt;i&gt;' page
+	assert_lacks '<i>|private' page
+	"$HELPER/ask" --get "$all_http" >answer
+	assert_contains 'private' answer
+	rm -rf "$odd"
 }
 
 logs () {
@@ -120,6 +179,45 @@ stays_below () {
 	done
 }
 
+# A file may have been checked out: it leads nowhere else, and is not read whole.
+files_that_name_folders () {
+	head -c 200000000 /dev/zero >srv/open.git/objects/pack/huge
+	mkdir srv/tree.git
+	cp srv/open.git/HEAD srv/tree.git
+	touch srv/tree.git/git-daemon-export-ok
+	echo ../../outside.git >srv/tree.git/commondir
+	echo 'gitdir: ../outside.git' >srv/out.git
+	echo "gitdir: $TRASH/outside.git" >srv/far.git
+	echo 'gitdir: open.git' >srv/near.git
+	mkfifo srv/pipe.git
+	is_served all near.git
+	before=$(awk '$1 == "VmHWM:" { print $2 }' "/proc/$all_pid/status")
+	for path in out.git far.git tree.git pipe.git open.git/objects/pack/huge; do
+		is_not_served all $path
+	done
+	grown=$(($(awk '$1 == "VmHWM:" { print $2 }' "/proc/$all_pid/status") - before))
+	rm -rf srv/tree.git srv/out.git srv/far.git srv/near.git srv/pipe.git srv/open.git/objects/pack/huge
+	assert_at_most 20000 $grown 'kB of memory for a large file'
+}
+
+# The address that a proxy has added last counts, in whichever line it is.
+forwarded_twice () {
+	write_list srv/open.git
+	perl -MIO::Socket::INET -e '
+		my ($url) = @ARGV;
+		my ($where) = $url =~ m{//([^/]+)};
+		my $body = "0013command=mirror\n00010000";
+		my $socket = IO::Socket::INET->new($where) or die;
+		print $socket join "\r\n", "POST /open.git/git-upload-pack HTTP/1.1", "Host: h", "Git-Protocol: version=2",
+			"Content-Type: application/x-git-upload-pack-request", "X-Forwarded-For: 203.0.113.66",
+			"X-Forwarded-For: 198.51.100.7", "Connection: close", "Content-Length: " . length $body, "", $body;
+		print while <$socket>' "$proxied_http" >answer
+	rm srv/open.git/mirrors.toml
+	cat answer
+	assert_contains '198\.51\.100\.7' answer
+	assert_lacks '203\.0\.113\.66' answer
+}
+
 read_only () {
 	"$HELPER/ask" --post --body-of 4 "${all_http}open.git/git-receive-pack" >answer
 	assert_contains '^HTTP 403$' answer
@@ -176,6 +274,25 @@ wrong_requests () {
 	"$HELPER/ask" --get "${serve_http}-/health" >answer
 	assert_contains '^ok$' answer
 	assert_lacks panicked "$LOG/serve.log"
+}
+
+# Nobody has so much to say: that is told at once, not after a time without more of it.
+absurd_chunks () {
+	for size in ffffffffffffffff 7fffffffffffffff 100000000000; do
+		perl -MIO::Socket::INET -MTime::HiRes=time -e '
+			my ($url, $size) = @ARGV;
+			my ($where) = $url =~ m{//([^/]+)};
+			my $began = time;
+			my $socket = IO::Socket::INET->new(PeerAddr => $where, Timeout => 20) or die;
+			print $socket join "\r\n", "POST /open.git/git-upload-pack HTTP/1.1", "Host: h",
+				"Content-Type: application/x-git-upload-pack-request", "Transfer-Encoding: chunked", "", $size, "xx";
+			$socket->flush;
+			print scalar <$socket>;
+			printf "%d seconds\n", time - $began' "$serve_http" $size >answer
+		cat answer
+		assert_contains '^HTTP/1.1 400 ' answer
+		assert_contains '^[0-4] seconds' answer
+	done
 }
 
 # crowd <count> <url> <text> <seconds>: clients that send the text and then nothing; those
@@ -253,15 +370,21 @@ start serve
 start all --export-all
 start small --max-request 20000
 start brief --timeout 2 --max-connections 20
+start proxied --trusted-proxies 127.0.0.1
 test_case 'URLs are printed once it listens' prints_urls
 test_case 'it refuses what it cannot do' refuses_to_start
 test_case '/-/health and /-/metrics' health_and_metrics
 test_case 'the access log' logs
+test_case 'bytes that git sends are counted' counts_bytes
+test_case '/ lists what may be cloned' lists_repositories
 test_case 'git-daemon-export-ok, --export-all, links' exports
 test_case 'nothing above the folder, no files' stays_below
+test_case 'files that name folders' files_that_name_folders
+test_case 'X-Forwarded-For in two lines' forwarded_twice
 test_case 'read-only' read_only
 test_case 'requests that are too large' too_large
 test_case 'requests that are wrong' wrong_requests
+test_case 'chunks of an absurd size' absurd_chunks
 test_case 'clients that say nothing' silent_clients
 test_case 'clients that do not listen' deaf_clients
 test_done

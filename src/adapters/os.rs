@@ -3,7 +3,9 @@
 //! Written for Linux and other Unix systems; a port to Windows replaces this file and those in `os/`.
 
 mod job;
+pub mod memory;
 mod processes;
+pub mod tcp;
 pub mod terminal;
 
 pub use job::{Ended, INTERRUPT, Steering, end_by};
@@ -106,6 +108,16 @@ impl Read for PatientStdin {
             }
         }
         Ok(rustix::io::read(&stdin, out)?)
+    }
+}
+
+/// Lets this process have as many files open as it may.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(err) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%err, "no more files");
     }
 }
 

@@ -100,6 +100,9 @@ pub struct Serve {
     /// Transfers at once; more wait
     #[arg(long, value_name = "n", default_value_t = serve::Limits::default().transfers)]
     max_transfers: usize,
+    /// MiB of memory, of the server and its processes, beyond which no transfer begins beside clients that take nothing
+    #[arg(long, value_name = "MiB", default_value_t = serve::Limits::default().memory >> 20)]
+    max_memory: u64,
     /// Bytes of a request
     #[arg(long, value_name = "bytes", default_value_t = serve::Limits::default().request)]
     max_request: usize,
@@ -181,6 +184,7 @@ pub fn serve(args: Serve) -> Result<i32> {
         limits: serve::Limits {
             connections: args.max_connections,
             transfers: args.max_transfers,
+            memory: args.max_memory.saturating_mul(1 << 20),
             request: args.max_request,
             idle: Duration::from_secs(args.timeout.max(1)),
             grace: Duration::from_secs(args.grace),

@@ -343,7 +343,7 @@ pub fn git_request(bytes: &[u8]) {
         if let Pkt::Data(line) = pkt
             && let Some(request) = GitRequest::parse(line)
         {
-            assert!(!request.path.contains('\0') && !request.protocol.contains('\0'));
+            assert!(!request.path.contains(&0) && !request.protocol.contains('\0'));
             let _ = version(&request.protocol);
         }
     }

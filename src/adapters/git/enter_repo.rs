@@ -16,7 +16,7 @@ const ENDS: [&str; 4] = ["/.git", "", ".git/.git", ".git"];
 pub struct Repository {
     /// The git directory.
     pub dir: PathBuf,
-    /// Its name below the folder that is served: what `{repo}` stands for.
+    /// Its name below the folder that is served, however it was asked for.
     pub name: String,
 }
 
@@ -46,7 +46,16 @@ pub fn find(root: &Path, path: &[u8], export_all: bool) -> Option<Repository> {
         return None;
     }
     let exported = export_all || dir.join("git-daemon-export-ok").exists();
-    exported.then(|| Repository { dir, name: name.to_string_lossy().into_owned() })
+    exported.then(|| Repository { name: name_of(&dir, root).unwrap_or_else(|| name.to_string_lossy().into()), dir })
+}
+
+/// Returns the name of a git directory below `root`.
+fn name_of(dir: &Path, root: &Path) -> Option<String> {
+    let below = dir.strip_prefix(root).ok()?;
+    let below: PathBuf = below.components().collect();
+    let below = if below.ends_with(".git") { below.parent()? } else { &below };
+    let plain = below.components().all(|part| matches!(part, Component::Normal(_)));
+    plain.then(|| below.to_string_lossy().into_owned())
 }
 
 /// Returns the git directory that `git upload-pack <path>` would serve (`enter_repo` in git's `path.c`); `None` also for

@@ -24,7 +24,7 @@ pub struct FileCache<T> {
     kept: Mutex<HashMap<PathBuf, Slot<T>>>,
 }
 
-/// What is kept of one file; locked while it is read, so that others wait for that file only.
+/// What is known of one file; nothing before it was read. Locked while it is read.
 type Slot<T> = Arc<Mutex<Option<Kept<T>>>>;
 
 #[derive(Debug)]

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::adapters::git::enter_repo::common_dir;
 use crate::adapters::kept::geoip::DatabaseCache;
 use crate::adapters::list_file::{FILE_NAME, ListCache, Loaded};
 use crate::values::{Error, Kind};
@@ -40,11 +39,6 @@ impl Site {
             }
         }
         None
-    }
-
-    /// Has a damaged list of the repository logged, where another process will serve it.
-    pub fn look(&self, git_dir: &Path) {
-        self.list(&common_dir(git_dir), &self.name(git_dir));
     }
 
     /// Has what went wrong here logged; what a client did wrong it is told itself.

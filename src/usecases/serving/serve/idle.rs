@@ -8,6 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::chunk_size;
+use crate::adapters::os::tcp;
 
 /// A TCP connection with a limit on how long a write may wait.
 pub struct Idle {
@@ -16,12 +20,15 @@ pub struct Idle {
     patience: Pin<Box<Sleep>>,
     /// Whether a write has been waiting since `patience` was set.
     stuck: bool,
+    sizes: chunk_size::Watch,
+    absurd: CancellationToken,
 }
 
 impl Idle {
-    /// Wraps a connection.
-    pub fn new(stream: TcpStream, limit: Duration) -> Self {
-        Idle { stream, limit, patience: Box::pin(sleep(limit)), stuck: false }
+    /// Wraps a connection. `absurd` is told of a chunk size that nobody can mean.
+    pub fn new(stream: TcpStream, limit: Duration, absurd: CancellationToken) -> Self {
+        let sizes = chunk_size::Watch::default();
+        Idle { stream, limit, patience: Box::pin(sleep(limit)), stuck: false, sizes, absurd }
     }
 
     /// Returns the connection.
@@ -48,7 +55,12 @@ impl Idle {
 
 impl AsyncRead for Idle {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context, out: &mut ReadBuf) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, out)
+        let before = out.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, out);
+        if self.sizes.sees(out.filled().get(before..).unwrap_or_default()) {
+            self.absurd.cancel();
+        }
+        read
     }
 }
 
@@ -77,6 +89,7 @@ impl AsyncWrite for Idle {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<io::Result<()>> {
+        tcp::drop_unsent(&self.stream, false); // a good end
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -1,33 +1,42 @@
 //! `git mirror serve`: a small server of smart HTTP and `git://` over a folder of repositories; read-only.
 //!
-//! One task a connection. Stock `git upload-pack` does the work, in at most [`Limits::transfers`] processes at once;
-//! whoever comes beyond that waits in turn. It gets the client's socket itself, but for short answers over HTTP. What is
-//! in memory is bounded: a piece for each such answer, and request bodies up to a total.
+//! One task a connection. Stock `git upload-pack` does the work. What it says is moved to the client's socket as it comes
+//! (`relay`), if that may be a pack, and into a file otherwise (`spool`). A process, a file and memory are had by turns
+//! (`pool`), which those lose who keep others waiting: what clients together can take up is bounded, and a client that
+//! does its part is served.
 
 mod answers;
+mod body;
+mod child;
+mod chunk_size;
 mod git;
 mod http;
 mod idle;
 mod metrics;
+mod page;
+mod pool;
+mod relay;
 mod rpc;
 mod server;
-mod socket;
+mod spool;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use core::net::IpAddr;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use crate::adapters::os;
 use crate::values::{Error, GitUrl, Kind, Result};
-use metrics::Metrics;
+use pool::Client;
 use server::Server;
 pub use server::{Limits, Order};
 
-/// Bytes of request bodies in memory, all connections together; more wait. Four of the largest always fit.
-const BODIES: usize = 128 << 20;
+/// Threads that may wait for a disk, or for git, at once.
+const BLOCKING: usize = 32;
 
 enum Listener {
     Http(TcpListener),
@@ -44,9 +53,11 @@ pub fn run(order: Order, mut listening: impl FnMut(&str), log: Box<dyn Fn(&str) 
     if !root.is_dir() {
         return Err(Error::new(Kind::Usage, format!("cannot serve '{}': it is no folder", root.display())));
     }
+    os::raise_open_files();
     let addresses: Vec<(bool, SocketAddr)> = order.listen.iter().map(|url| address(url)).collect::<Result<_>>()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING)
         .build()
         .map_err(Error::doing(Kind::Local, "cannot start the server"))?;
     let order = Order { root, ..order };
@@ -67,10 +78,10 @@ pub fn run(order: Order, mut listening: impl FnMut(&str), log: Box<dyn Fn(&str) 
             let address = listener.local_addr().map_err(Error::doing(Kind::Local, "cannot listen"))?;
             listening(&format!("{scheme}://{address}/"));
         }
-        let transfers = Arc::new(Semaphore::new(order.limits.transfers));
-        let bodies = Semaphore::new((BODIES.max(4 * order.limits.request)) / 1024);
-        let server = Arc::new(Server { bodies, order, metrics: Metrics::default(), transfers, log });
+        let server = Server::new(order, log);
+        let sharing = tokio::spawn(Arc::clone(&server).share_out());
         serve(&server, listeners, &mut stop).await;
+        sharing.abort();
         Ok(())
     });
     // What is still being sent ends here, and with it the processes that send it.
@@ -122,35 +133,29 @@ impl Stop {
 /// Accepts connections until it is told to stop, then lets those that are open end.
 async fn serve(server: &Arc<Server>, listeners: Vec<Listener>, stop: &mut Stop) {
     let (stopping, stopped) = watch::channel(false);
-    let connections = Arc::new(Semaphore::new(server.order.limits.connections));
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(Arc::clone(server), listener, Arc::clone(&connections), stopped.clone()));
+        accepting.spawn(accept(Arc::clone(server), listener, stopped.clone()));
     }
     drop(stopped);
     stop.told().await;
     let _ = stopping.send(true);
     while accepting.join_next().await.is_some() {}
-    let all = |limit| u32::try_from(limit).unwrap_or(u32::MAX);
     let ended = async {
-        let _ = connections.acquire_many(all(server.order.limits.connections)).await;
+        server.connections.emptied().await;
         // A process may end a little after the connection that it served.
-        let _ = server.transfers.acquire_many(all(server.order.limits.transfers)).await;
+        server.turns.emptied().await;
+        server.workers.emptied().await;
     };
     tokio::select! {
         () = ended => {}
         () = tokio::time::sleep(server.order.limits.grace) => {}
         () = stop.told() => {} // a second time: at once
     }
-    socket::end_all().await;
+    server.end_all().await;
 }
 
-async fn accept(
-    server: Arc<Server>,
-    listener: Listener,
-    connections: Arc<Semaphore>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn accept(server: Arc<Server>, listener: Listener, mut stopped: watch::Receiver<bool>) {
     let (is_git, listener) = match listener {
         Listener::Git(listener) => (true, listener),
         Listener::Http(listener) => (false, listener),
@@ -158,12 +163,8 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             _ = stopped.changed() => return,
-            accepted = async {
-                let room = Arc::clone(&connections).acquire_owned().await.ok()?;
-                Some((room, listener.accept().await))
-            } => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let Some((room, accepted)) = accepted else { return };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(err) => {
@@ -173,18 +174,42 @@ async fn accept(
                 continue;
             }
         };
+        let Some(client) = met(&server, &stream, peer) else { continue };
+        // Those that come beyond what there is room for wait in the kernel, but for one.
+        let hold = tokio::select! {
+            _ = stopped.changed() => return,
+            hold = server.connections.take(&client, 1) => hold,
+        };
         let (server, stopped) = (Arc::clone(&server), stopped.clone());
         tokio::spawn(async move {
             server.metrics.opened();
-            if is_git {
-                git::connection(&server, stream, peer).await;
-            } else {
-                http::connection(&server, stream, peer, stopped).await;
+            let served = async {
+                if is_git {
+                    git::connection(&server, stream, &client, &hold).await;
+                } else {
+                    http::connection(&server, stream, &client, &hold, stopped).await;
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                () = client.hang_up.cancelled() => {
+                    (server.log)(&format!("{} hung up: it kept others waiting", client.ends.1.ip()));
+                }
             }
             server.metrics.closed();
-            drop(room);
+            drop(hold);
         });
     }
+}
+
+/// Returns who has connected; nothing where they have gone already.
+fn met(server: &Server, stream: &TcpStream, peer: SocketAddr) -> Option<Client> {
+    let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+    let ends = (plain(stream.local_addr().ok()?), plain(peer));
+    let _ = stream.set_nodelay(true);
+    os::limit_unsent(stream, server.order.limits.idle);
+    os::tcp::drop_unsent(stream, true); // unless it comes to a good end
+    Some(Client { address: ends.1.ip(), ends, proven: Arc::default(), hang_up: CancellationToken::new() })
 }
 
 #[cfg(test)]

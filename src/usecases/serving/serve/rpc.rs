@@ -1,274 +1,147 @@
-//! Requests to `git-upload-pack` over smart HTTP.
-//!
-//! Where the answer ends with a pack, git writes it to the connection itself, which ends with it (RFC 9112, section 6.3).
-//! Measured: passing each byte through the server costs a quarter more CPU time. All other answers are short, and leave
-//! the connection open for the next request.
+//! What `git-upload-pack` is asked, over HTTP or `git://`, and who answers: stock git, into a file or to the client, or the
+//! few answers that it cannot make.
 
-use std::path::Path;
-use std::pin::Pin;
-use std::process::Stdio;
+use std::io;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use core::net::IpAddr;
-use http_body_util::BodyExt;
-use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::header::CONTENT_ENCODING;
-use hyper::{Request, StatusCode};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::bytes::BytesMut;
-use tokio_util::io::poll_read_buf;
-
-use super::answers::{self, Answer, PIECE, failed, plain, with_type};
-use super::server::{Limits, Order, Server};
-use super::socket;
+use super::child::{Input, Running};
+use super::pool::Client;
+use super::server::{Order, Server};
+use super::spool::{self, Edit, Made};
 use crate::adapters::git::enter_repo::Repository;
-use crate::adapters::os;
 use crate::adapters::process;
 use crate::usecases::serving::request::{decoded, refusal, starts_as_ours, version};
 use crate::usecases::serving::served::Served;
 use crate::usecases::serving::stock;
 use crate::wire::Pkt;
-use crate::wire::pkt::encoded;
+use crate::wire::pkt::{encoded, packet};
 
-/// How long the rest of a refused request is read.
-const DISCARD: Duration = Duration::from_secs(5);
-
-const RESULT: &str = "application/x-git-upload-pack-result";
+/// Who wants something of which repository.
+#[derive(Clone)]
+pub struct Asked {
+    /// The repository.
+    pub repository: Repository,
+    /// What is in `GIT_PROTOCOL`.
+    pub protocol: String,
+    /// The client.
+    pub client: Client,
+}
 
 /// What comes of a request.
-pub enum Reply {
-    /// An answer that the HTTP stack sends.
-    Answer(Answer),
-    /// One that git sends, over the connection.
-    Transfer(Transfer),
+pub enum Outcome {
+    /// An answer that is complete.
+    Made(Made),
+    /// A process that answers as fast as the client takes it: there is a pack in it, or may be.
+    Process(Running),
 }
 
-impl From<Answer> for Reply {
-    fn from(answer: Answer) -> Self {
-        Reply::Answer(answer)
-    }
-}
-
-/// A pack to be sent, which ends the connection.
-pub struct Transfer {
-    command: Command,
-    body: Bytes,
-    turn: OwnedSemaphorePermit,
-}
-
-impl Transfer {
-    /// Sends the head of the answer, and has git send the rest.
-    pub async fn run(self, server: &Server, mut stream: TcpStream) -> std::io::Result<()> {
-        let mut head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nDate: {}\r\n", now()).into_bytes();
-        for (name, value) in with_type(StatusCode::OK, RESULT, Bytes::new()).headers() {
-            head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+impl Asked {
+    /// Returns stock `git upload-pack` for the repository.
+    pub fn stock(&self, order: &Order, args: &[&str]) -> Command {
+        let timeout = order.limits.idle.as_secs().max(1);
+        let mut command = stock::upload_pack(&self.repository.dir, true, Some(timeout), args);
+        command.env_remove("GIT_PROTOCOL");
+        if !self.protocol.is_empty() {
+            command.env("GIT_PROTOCOL", &self.protocol);
         }
-        head.extend(b"\r\n");
-        stream.write_all(&head).await?;
-        let ended = socket::serve(server, self.command, Some(self.body), stream).await;
-        drop(self.turn);
-        ended.map(drop)
+        command
     }
-}
 
-/// Returns the time as a `Date` header has it.
-fn now() -> String {
-    gix::date::Time::now_utc().format_or_unix(gix::date::time::CustomFormat::new("%a, %d %b %Y %H:%M:%S GMT"))
-}
-
-/// Returns stock `git upload-pack` for a repository.
-pub fn stock(order: &Order, repository: &Path, protocol: &str, args: &[&str]) -> std::process::Command {
-    let mut command = stock::upload_pack(repository, true, Some(order.limits.idle.as_secs().max(1)), args);
-    command.env_remove("GIT_PROTOCOL");
-    if !protocol.is_empty() {
-        command.env("GIT_PROTOCOL", protocol);
-    }
-    command
-}
-
-/// Answers a request to `git-upload-pack`.
-pub async fn answer(
-    server: &Arc<Server>,
-    repository: Repository,
-    protocol: String,
-    client: Option<IpAddr>,
-    request: Request<Incoming>,
-) -> Reply {
-    let limits = &server.order.limits;
-    let encoding = request.headers().get(CONTENT_ENCODING).map(|value| value.as_bytes().to_vec());
-    let gzip = match encoding.as_deref() {
-        None | Some(b"identity") => false,
-        Some(b"gzip" | b"x-gzip") => true,
-        Some(_) => return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported content encoding\n").into(),
-    };
-    let declared = hyper::body::Body::size_hint(request.body()).exact().unwrap_or(limits.request as u64);
-    if declared > limits.request as u64 {
-        discard(request.into_body());
-        return too_large().into();
-    }
-    // Room for the body, as it comes and unpacked, is taken before it is read.
-    let room = u32::try_from(declared.max(1).div_ceil(1024) * (1 + u64::from(gzip))).unwrap_or(u32::MAX);
-    let Ok(_room) = server.bodies.acquire_many(room).await else { return failed().into() };
-    let body = match collected(request.into_body(), limits).await {
-        Ok(body) => body,
-        Err(answer) => return answer.into(),
-    };
-    let Ok(turn) = Arc::clone(&server.transfers).acquire_owned().await else { return failed().into() };
-    if version(&protocol) >= 2 && starts_as_ours(&body, gzip) == Some(true) {
-        let (shared, protocol, body) = (Arc::clone(server), protocol.clone(), body.clone());
-        let dir = repository.dir.clone();
-        let answered = tokio::task::spawn_blocking(move || {
-            let request = decoded(&body, gzip)?;
-            let run = |packets: &[Pkt]| {
-                process::output(&mut stock(&shared.order, &dir, &protocol, &["--stateless-rpc"]), &encoded(packets))
-            };
-            match Served::open(&dir, &shared.order.site).answer(&request, client, run) {
-                Ok(answer) => answer,
-                Err(err) => {
-                    shared.order.site.note(&err);
-                    Some(encoded(&[refusal(&err)]))
-                }
-            }
+    /// Returns what the repository advertises, behind `head`.
+    ///
+    /// # Errors
+    /// Where git cannot be run, or fails.
+    pub async fn advertisement(&self, server: &Arc<Server>, head: Vec<u8>) -> io::Result<Made> {
+        let (asked, shared) = (self.clone(), Arc::clone(server));
+        let edit: Edit = Box::new(move |start| {
+            let served = Served::open(&asked.repository.dir, &shared.order.site);
+            let end = first_line(&start);
+            Ok(([head, served.advertise(&start[..end], Some(asked.client.address))].concat(), end as u64))
         });
-        match answered.await {
-            Ok(Some(answer)) => {
-                server.metrics.listed();
-                return with_type(StatusCode::OK, RESULT, answer.into()).into();
-            }
-            Ok(None) => {}
-            Err(_) => return failed().into(),
+        let command = self.stock(&server.order, &["--http-backend-info-refs"]);
+        let nothing = Input { bytes: Default::default(), room: None };
+        match spool::make(server, &self.client, command, nothing, Some(edit)).await? {
+            (made, 0) => Ok(made),
+            (_, code) => Err(io::Error::other(format!("git upload-pack ended with {code}"))),
         }
     }
-    let body = match unpacked(body, gzip, limits.request).await {
-        Some(body) => body,
-        None => return too_large().into(),
-    };
-    let command = Command::from(stock(&server.order, &repository.dir, &protocol, &["--stateless-rpc"]));
-    if asks_for_a_pack(&body) {
-        return Reply::Transfer(Transfer { command, body, turn });
-    }
-    match Sending::start(server, command, body, turn) {
-        Ok(sending) => answers::answer(StatusCode::OK, RESULT, sending.boxed()).into(),
-        Err(err) => {
-            (server.log)(&format!("cannot run git upload-pack: {err}"));
-            failed().into()
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Where git cannot be run, or what it says not be kept.
+    pub async fn answer(&self, server: &Arc<Server>, input: Input) -> io::Result<Outcome> {
+        let two = version(&self.protocol) >= 2;
+        if two
+            && may_be_ours(&input.bytes)
+            && let Some(answer) = self.own(server, &input).await?
+        {
+            server.metrics.listed();
+            return spool::keep(server, &self.client, answer).await.map(Outcome::Made);
         }
+        let command = self.stock(&server.order, &["--stateless-rpc"]);
+        if two && !is_fetch(&input.bytes) {
+            let (made, _) = spool::make(server, &self.client, command, input, None).await?;
+            return Ok(Outcome::Made(made)); // where git fails, the answer says so
+        }
+        let turn = server.turns.take(&self.client, 1).await;
+        let mut running = Running::start(server, command, Stdio::piped(), turn)?;
+        running.feed(input);
+        Ok(Outcome::Process(running))
     }
+
+    /// Answers what stock git cannot; `None` for all else.
+    async fn own(&self, server: &Arc<Server>, input: &Input) -> io::Result<Option<Vec<u8>>> {
+        let turn = server.workers.take(&self.client, 1).await;
+        let (asked, shared, bytes) = (self.clone(), Arc::clone(server), input.bytes.clone());
+        spool::off_loop(move || {
+            let Some(request) = decoded(&bytes, false) else { return Ok(None) };
+            let order = &shared.order;
+            let run =
+                |packets: &[Pkt]| process::output(&mut asked.stock(order, &["--stateless-rpc"]), &encoded(packets));
+            let answer =
+                Served::open(&asked.repository.dir, &order.site).answer(&request, Some(asked.client.address), run);
+            drop(turn);
+            Ok(answer.unwrap_or_else(|err| {
+                order.site.note(&err);
+                Some(encoded(&[refusal(&err)]))
+            }))
+        })
+        .await
+    }
+}
+
+/// Returns where the first ref of an advertisement of v0 or v1 ends, with all before it; of v2, where that ends.
+fn first_line(start: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some((end, data)) = packet(start, at) {
+        if data.starts_with(b"version 2") {
+            break;
+        }
+        if data.contains(&0) {
+            return end;
+        }
+        at = end;
+    }
+    start.len()
+}
+
+/// Returns whether a request of v2 may be one that stock git cannot answer.
+fn may_be_ours(body: &[u8]) -> bool {
+    let mirror = packet(body, 0).is_some_and(|(_, first)| first.trim_ascii_end() == b"command=mirror");
+    starts_as_ours(body, false) == Some(true) && (mirror || body.windows(4).any(|four| four == b"url="))
+}
+
+/// Returns whether a request of v2 is one for objects.
+fn is_fetch(body: &[u8]) -> bool {
+    packet(body, 0).is_some_and(|(_, first)| first.trim_ascii_end() == b"command=fetch")
 }
 
 /// Returns whether the answer to a request ends with a pack: with `done`, the client has said all that it will.
-fn asks_for_a_pack(body: &[u8]) -> bool {
+pub fn asks_for_a_pack(body: &[u8]) -> bool {
     let body = body.strip_suffix(b"0000").unwrap_or(body);
     body.ends_with(b"0009done\n") || body.ends_with(b"0008done")
-}
-
-/// Reads a body; the limit on silence is for each piece of it.
-async fn collected(mut body: Incoming, limits: &Limits) -> Result<Bytes, Answer> {
-    let mut all = Vec::new();
-    loop {
-        match tokio::time::timeout(limits.idle, body.frame()).await {
-            Err(_) => return Err(plain(StatusCode::REQUEST_TIMEOUT, "the request took too long\n")),
-            Ok(Some(Err(_))) => return Err(plain(StatusCode::BAD_REQUEST, "the request broke off\n")),
-            Ok(None) => return Ok(all.into()),
-            Ok(Some(Ok(frame))) => all.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-        }
-        if all.len() > limits.request {
-            discard(body);
-            return Err(too_large());
-        }
-    }
-}
-
-/// Reads the rest of a body that is refused: a client that is still sending when the connection ends does not see the
-/// answer.
-fn discard(mut body: Incoming) {
-    let rest = async move { while let Some(Ok(_)) = body.frame().await {} };
-    tokio::spawn(tokio::time::timeout(DISCARD, rest));
-}
-
-fn too_large() -> Answer {
-    plain(StatusCode::PAYLOAD_TOO_LARGE, "the request is damaged or too large\n")
-}
-
-/// Returns the body as git reads it; `None` where it is damaged or too large.
-async fn unpacked(body: Bytes, gzip: bool, limit: usize) -> Option<Bytes> {
-    if !gzip {
-        return Some(body);
-    }
-    let unpack = move || {
-        use std::io::Read;
-        let mut plain = Vec::new();
-        flate2::read::GzDecoder::new(body.as_ref()).take(limit as u64 + 1).read_to_end(&mut plain).ok()?;
-        (plain.len() <= limit).then(|| Bytes::from(plain))
-    };
-    tokio::task::spawn_blocking(unpack).await.ok().flatten()
-}
-
-/// The output of a child as the body of an answer. Dropping it ends the child.
-struct Sending {
-    stdout: ChildStdout,
-    piece: BytesMut,
-    /// Whether all of the output has been passed on.
-    complete: bool,
-    /// The child, and its turn.
-    process: Option<(Child, OwnedSemaphorePermit)>,
-    server: Arc<Server>,
-}
-
-impl Sending {
-    fn start(
-        server: &Arc<Server>,
-        mut command: Command,
-        body: Bytes,
-        turn: OwnedSemaphorePermit,
-    ) -> std::io::Result<Self> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(std::io::ErrorKind::BrokenPipe.into());
-        };
-        tokio::spawn(socket::feed(stdin, body));
-        server.metrics.began();
-        let process = Some((child, turn));
-        Ok(Sending { stdout, piece: BytesMut::new(), complete: false, process, server: Arc::clone(server) })
-    }
-}
-
-impl Body for Sending {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let this = &mut *self;
-        this.piece.reserve(PIECE);
-        let got = ready!(poll_read_buf(Pin::new(&mut this.stdout), cx, &mut this.piece))?;
-        let piece = this.piece.split().freeze();
-        this.complete = got == 0;
-        Poll::Ready((got > 0).then(|| Ok(Frame::data(piece))))
-    }
-}
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        let Some((mut child, turn)) = self.process.take() else { return };
-        // SIGTERM and not SIGKILL: git upload-pack then ends its own children, too.
-        if let Some(pid) = child.id().filter(|_| !self.complete) {
-            os::terminate(pid);
-        }
-        let server = Arc::clone(&self.server);
-        let ended = async move {
-            let _ = child.wait().await;
-            server.metrics.ended();
-            drop(turn);
-        };
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(ended);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -282,11 +155,17 @@ mod tests {
             assert_eq!(asks_for_a_pack(format!("{head}{tail}").as_bytes()), want, "{tail}");
         }
         assert!(!asks_for_a_pack(b""));
+        for (body, want) in
+            [(head, true), ("0011command=fetch0001", true), ("0014command=ls-refs\n", false), ("", false)]
+        {
+            assert_eq!(is_fetch(body.as_bytes()), want, "{body}");
+        }
     }
 
     #[test]
-    fn dates_answers() {
-        let date = hyper::header::HeaderValue::from_str(&now()).expect("a header");
-        assert_eq!(date.len(), "Sun, 06 Nov 1994 08:49:37 GMT".len());
+    fn finds_the_line_with_the_capabilities() {
+        assert_eq!(first_line(b"000eversion 1\n000dabc x\0caps000aabc y0000"), 27);
+        assert_eq!(first_line(b"000eversion 2\n000cls-refs\n0000"), 30);
+        assert_eq!(first_line(b""), 0);
     }
 }

@@ -1,14 +1,27 @@
 //! What all connections of a server share, and what it may spend.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use core::net::IpAddr;
-use tokio::sync::Semaphore;
 
 use super::metrics::Metrics;
+use super::pool::Pool;
+use crate::adapters::os::{self, memory, tcp};
 use crate::usecases::serving::site::Site;
+
+/// Bytes of request bodies in memory, all connections together. Four of the largest always fit.
+const BODIES: u64 = 64 << 20;
+/// Bytes of answers that wait in temporary files for their clients.
+const SPOOLED: u64 = 256 << 20;
+/// How often it is looked at who waits for room, and who keeps it from others.
+const TICK: Duration = Duration::from_millis(50);
+/// How often connections are asked what they have not been acknowledged, where somebody waits.
+const LOOK: Duration = Duration::from_millis(250);
+/// What a client takes in that time that is worth its turn: 16 kB a second.
+const ENOUGH: u64 = 4096;
 
 /// What the server may spend.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +30,10 @@ pub struct Limits {
     pub connections: usize,
     /// Transfers, that is processes, at once; more wait.
     pub transfers: usize,
-    /// Bytes of one HTTP request body, compressed and not.
+    /// Bytes of memory, of this process and all that it starts, beyond which no transfer begins beside those whose clients
+    /// keep them waiting.
+    pub memory: u64,
+    /// Bytes of one request body, compressed and not.
     pub request: usize,
     /// How long a client may be silent, or not take what it is sent.
     pub idle: Duration,
@@ -30,6 +46,7 @@ impl Default for Limits {
         Limits {
             connections: 1024,
             transfers: 32,
+            memory: 256 << 20,
             request: 16 << 20,
             idle: Duration::from_secs(120),
             grace: Duration::from_secs(30),
@@ -59,10 +76,99 @@ pub struct Server {
     pub order: Order,
     /// What is counted.
     pub metrics: Metrics,
-    /// Transfers that may run.
-    pub transfers: Arc<Semaphore>,
-    /// KiB of request bodies that may be in memory.
-    pub bodies: Semaphore,
+    /// Connections.
+    pub connections: Arc<Pool>,
+    /// Processes whose clients decide how long they take.
+    pub turns: Arc<Pool>,
+    /// Processes whose answers are short, or wait in a file: no client holds these up.
+    pub workers: Arc<Pool>,
+    /// Bytes of request bodies in memory.
+    pub bodies: Arc<Pool>,
+    /// Bytes of answers in files.
+    pub spooled: Arc<Pool>,
+    /// The processes that serve now.
+    pub children: Mutex<HashSet<u32>>,
     /// Is told each request, and what goes wrong here.
     pub log: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Server {
+    /// Returns a server that nobody is connected to.
+    pub fn new(order: Order, log: Box<dyn Fn(&str) + Send + Sync>) -> Arc<Self> {
+        let limits = order.limits;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = limits.transfers.min((2 * cores).max(4));
+        let units = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Arc::new(Server {
+            metrics: Metrics::default(),
+            connections: Pool::unshared(units(limits.connections)),
+            turns: Pool::of_processes(units(limits.transfers), limits.memory),
+            workers: Pool::new(units(workers)),
+            bodies: Pool::new(BODIES.max(4 * units(limits.request))),
+            spooled: Pool::new(SPOOLED),
+            children: Mutex::default(),
+            order,
+            log,
+        })
+    }
+
+    fn pools(&self) -> [(&'static str, &Pool); 5] {
+        [
+            ("connections", &self.connections),
+            ("transfers", &self.turns),
+            ("workers", &self.workers),
+            ("request_bytes", &self.bodies),
+            ("answer_bytes", &self.spooled),
+        ]
+    }
+
+    /// Returns all that is counted, in the text format of Prometheus, version 0.0.4.
+    pub fn counted(&self) -> String {
+        let figures = self.pools().map(|(name, pool)| (name, pool.figures()));
+        self.metrics.text(&figures, (memory::resident(self.processes()), self.order.limits.memory))
+    }
+
+    /// Returns this process and those that it has started for clients.
+    fn processes(&self) -> Vec<u32> {
+        let children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.iter().copied().chain([std::process::id()]).collect()
+    }
+
+    /// Shares room out until the server ends.
+    pub async fn share_out(self: Arc<Self>) {
+        let mut looked = Instant::now();
+        loop {
+            tokio::time::sleep(TICK).await;
+            let waited_for = |pool: &&Arc<Pool>| pool.figures().1 > 0;
+            let contended: Vec<&Arc<Pool>> = [&self.turns, &self.spooled].into_iter().filter(waited_for).collect();
+            if !contended.is_empty() && looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                let suspected = contended.iter().any(|pool| !pool.suspects(looked).is_empty());
+                if suspected && let Ok(unsent) = tokio::task::spawn_blocking(tcp::unsent).await {
+                    contended.iter().for_each(|pool| pool.looked(&unsent, ENOUGH, looked));
+                }
+            }
+            let (used, waiting, _) = self.turns.figures();
+            if used + waiting > 0 {
+                let processes = self.processes();
+                if let Ok(bytes) = tokio::task::spawn_blocking(|| memory::resident(processes)).await {
+                    self.turns.measured(bytes);
+                }
+            }
+            let now = Instant::now();
+            self.pools().iter().for_each(|(_, pool)| pool.tick(now));
+        }
+    }
+
+    /// Ends what is still being sent.
+    pub async fn end_all(&self) {
+        let children = || self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children().iter().for_each(|pid| os::terminate(*pid));
+        for _ in 0..50 {
+            if children().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }
