@@ -20,8 +20,6 @@ use crate::values::{Error, Kind, Result};
 const PREFIX: &str = "tmp_objdir-mirror-";
 /// A quarantine without a lock is as old as this only if it was left.
 const MAKING: Duration = Duration::from_secs(60);
-/// `git prune --expire=now` leaves what is younger than now: how young a quarantine that is in use seems to be.
-const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// A quarantine. Dropping it removes it with all that is in it.
 pub struct Quarantine {
@@ -50,10 +48,6 @@ impl Quarantine {
         std::fs::create_dir(dir.path().join("info")).map_err(Error::doing(Kind::Local, doing()))?;
         let alternates = format!("{}\n", repo.objects.display());
         std::fs::write(dir.path().join("info/alternates"), alternates).map_err(Error::doing(Kind::Local, doing()))?;
-        let young = File::open(dir.path()).and_then(|dir| dir.set_modified(SystemTime::now() + AHEAD));
-        if let Err(err) = young {
-            tracing::debug!(%err, "git prune may remove the quarantine");
-        }
         let path = dir.path().to_owned();
         let on_signal = OnSignal::run(move || drop(std::fs::remove_dir_all(&path)));
         Ok(Quarantine { dir, _lock: lock, _on_signal: on_signal })
@@ -62,6 +56,15 @@ impl Quarantine {
     /// Returns the directory.
     pub fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Returns `err`, or what has led to it: `git prune --expire=now` beside a fetch takes temporary files that are in use,
+    /// plain git's as well. That is no fault of a mirror.
+    pub fn explained(&self, err: Error) -> Error {
+        if self.dir.path().join("lock").exists() {
+            return err;
+        }
+        Error::new(Kind::Local, format!("{} was removed while it was in use, as git prune does", self.path().display()))
     }
 
     /// Returns the directory for packs.
@@ -225,8 +228,6 @@ mod tests {
         std::fs::write(dead.join("lock"), "").expect("a file");
         sweep(&repo.objects);
         assert!(live.path().exists() && !dead.exists());
-        let modified = std::fs::metadata(live.path()).and_then(|m| m.modified()).expect("a time");
-        assert!(modified > SystemTime::now(), "git prune --expire=now takes it");
         drop(live);
         assert_eq!(std::fs::read_dir(&repo.objects).expect("a folder").count(), 0);
     }

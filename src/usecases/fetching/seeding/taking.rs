@@ -42,7 +42,8 @@ impl Seeder<'_> {
         watch.pause(true);
         self.remote.report.event(Event::Proving);
         if !proved {
-            quarantine.prove(self.repo, &request.wants, wanted.haves)?;
+            let proved = quarantine.prove(self.repo, &request.wants, wanted.haves);
+            proved.map_err(|err| quarantine.explained(err))?;
         }
         if manner != Manner::Exact && self.brings_stray_tags(wanted, &request, &inside, &quarantine, came_in)? {
             return Err(Refusal::Again(Manner::Exact));
@@ -64,7 +65,7 @@ impl Seeder<'_> {
                     Ok(n) => total += n,
                     Err(err) => {
                         tracing::debug!(%err, "a mirror does not give its tags");
-                        return Err(err.into());
+                        return Err(quarantine.explained(err).into());
                     }
                 }
             }
@@ -152,7 +153,7 @@ impl Seeder<'_> {
             ended.store(true, Relaxed);
             shown.thread().unpark();
             partials.extend(indexing.partial.take());
-            got
+            got.map_err(|err| quarantine.explained(err))
         })
     }
 }
