@@ -99,6 +99,25 @@ pub fn kill(id: u32) {
     }
 }
 
+/// Waits until a child has ended, and leaves its id to it: `wait` still has to be called, and will not have to wait.
+pub fn wait_dead(id: u32) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let Some(pid) = pid(id) else { return };
+    let dead = || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    while dead().is_err_and(|err| err == rustix::io::Errno::INTR) {}
+}
+
+/// Has a file that grows beyond a limit (`ulimit -f`) be an error, as a full disk is, and children be waited for, though
+/// whoever started this process has SIGCHLD ignored. Children get the default for both.
+pub fn take_signals_of_the_system() {
+    use signal_hook::consts::{SIGCHLD, SIGXFSZ};
+    for signal in [SIGCHLD, SIGXFSZ] {
+        if let Err(err) = signal_hook::flag::register(signal, std::sync::Arc::default()) {
+            tracing::debug!(%err, signal, "cannot take a signal");
+        }
+    }
+}
+
 /// Sends a signal, by its number, to a process.
 fn send(id: u32, signal: i32) {
     if let (Some(pid), Some(signal)) = (pid(id), Signal::from_named_raw(signal)) {

@@ -11,6 +11,7 @@ mod standing;
 pub mod stderr;
 mod trace;
 
+use crate::adapters::os;
 use crate::adapters::seed::keep::GUARD;
 use crate::usecases::fetching::guarding;
 use crate::values::safe_text::safe;
@@ -22,6 +23,7 @@ const LONGEST: usize = 2000;
 /// Runs the program that the executable is named after; `git-mirror` where it has another name. Returns the exit code.
 pub fn main() -> i32 {
     trace::init();
+    os::take_signals_of_the_system();
     let name = std::env::args_os().next().unwrap_or_default();
     match std::path::Path::new(&name).file_stem().and_then(|stem| stem.to_str()) {
         Some("git-remote-mirror") => remote_helper::main(),

@@ -243,7 +243,7 @@ mod tests {
                     sweep(&repo.objects);
                 }
             });
-            for _ in 0..2000 {
+            for _ in 0..300 {
                 let made = Quarantine::create(&repo).expect("a quarantine");
                 assert!(made.path().join("lock").exists() && made.packs().exists());
             }

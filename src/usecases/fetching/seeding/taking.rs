@@ -65,7 +65,7 @@ impl Seeder<'_> {
                     Ok(n) => total += n,
                     Err(err) => {
                         tracing::debug!(%err, "a mirror does not give its tags");
-                        return Err(quarantine.explained(err).into());
+                        return Err(err.into());
                     }
                 }
             }
