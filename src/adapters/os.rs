@@ -177,6 +177,23 @@ fn open_file_by(options: &mut std::fs::OpenOptions, path: &std::path::Path) -> s
     if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::ErrorKind::InvalidInput.into()) }
 }
 
+/// A file system's room, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// In all.
+    pub size: u64,
+    /// Free for this user.
+    pub free: u64,
+}
+
+/// Returns the room of the file system that `path` is on; `None` where it cannot be told.
+pub fn room(path: &std::path::Path) -> Option<Room> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    // Some network and FUSE file systems say nothing of their size.
+    (found.f_blocks > 0).then(|| Room { size: bytes(found.f_blocks), free: bytes(found.f_bavail) })
+}
+
 /// What tells one state of a file from another without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStamp {

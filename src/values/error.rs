@@ -25,6 +25,8 @@ pub enum Kind {
     Proof,
     /// A child process has told the user already what is wrong.
     Told,
+    /// There is too little room on the disk of this machine.
+    NoRoom,
     /// A local file, object store or `git` process failed.
     Local,
 }

@@ -49,7 +49,7 @@ impl Outcome {
         let not_here = NOT_HERE.iter().any(|text| err.message.contains(text));
         let failure = match err.kind {
             Kind::Nothing => return Some(Outcome::HadNothing),
-            Kind::Config | Kind::Usage | Kind::Local => return None,
+            Kind::Config | Kind::Usage | Kind::Local | Kind::NoRoom => return None,
             Kind::Proof => Failure::Corrupt,
             _ if not_here => Failure::NotFound,
             _ => Failure::Trouble,
