@@ -23,7 +23,7 @@ test -z "${GMF_IN_GC:-}" && test -d "${GMF_REPO:-/nowhere}" || exit 0
 echo "$*" >>"$GMF_REPO.moments"
 n=$(wc -l <"$GMF_REPO.moments")
 case $GMF_AT in
-hooks) test "$1" = hook || exit 0 ;;
+hooks) case $1 in hook*) ;; *) exit 0 ;; esac ;;
 since) test -e "$GMF_REPO.kept" || grep -q -s git-mirror-fetch "$GMF_REPO"/.git/objects/pack/*.keep || exit 0 ;;
 $n) ;;
 *) exit 0 ;;

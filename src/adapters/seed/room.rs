@@ -10,7 +10,7 @@ use crate::adapters::os;
 use crate::values::{Error, Kind, Result};
 
 /// How many bytes come between two looks.
-const STEP: u64 = 1 << 20;
+const STEP: u64 = 256 << 10;
 /// What has to remain at least, in bytes; of a small file system, a tenth.
 const REST: u64 = 16 << 20;
 /// What has to remain of what came, as a share of it.

@@ -331,7 +331,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
         match repo.delete(&gone) {
             Ok(()) => tracing::debug!(stay = refs.len() - gone.len(), "tidied refs/mirror"),
             Err(err) => {
-                let text = format!("mirror: {} refs below refs/mirror/ stay until the next fetch: {err}", gone.len());
+                let lock = repo.common_dir.join("packed-refs.lock");
+                let why = if lock.exists() { format!("there is {}", lock.display()) } else { err.message };
+                let text = format!("mirror: {} refs below refs/mirror/ stay until the next fetch: {why}", gone.len());
                 self.report.event(Event::Warning(text));
             }
         }
