@@ -65,7 +65,12 @@ impl Keep {
             let mut command = process::this_program()?;
             os::name(&mut command, GUARD.as_ref());
             command.arg(&repo.objects);
-            command.args([holder.id.to_string(), holder.began.to_string(), this.id.to_string(), this.began.to_string()]);
+            command.args([
+                holder.id.to_string(),
+                holder.began.to_string(),
+                this.id.to_string(),
+                this.began.to_string(),
+            ]);
             command.args(tidy.then_some(TIDY)).env("GIT_DIR", repo.git_dir());
             process::start_alone(&mut command)
         })();

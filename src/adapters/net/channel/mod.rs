@@ -171,7 +171,12 @@ impl Channel {
             return Err(Error::new(Kind::Local, "a child was started without pipes"));
         };
         let stderr = Stderr::of(&mut child);
-        Ok(Channel { reader: Box::new(stdout), writer: Some(Box::new(stdin)), end: End::Child(child.into(), role), stderr })
+        Ok(Channel {
+            reader: Box::new(stdout),
+            writer: Some(Box::new(stdin)),
+            end: End::Child(child.into(), role),
+            stderr,
+        })
     }
 
     fn tcp(stream: TcpStream) -> Result<Self> {

@@ -235,7 +235,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         // A git that is killed tells nobody.
         // While git waits for us: it closes its ends before it has written its refs.
         let keep = Keep::for_the_git_that_asks();
-        let since = SystemTime::now() - CLOCKS;
+        let since = SystemTime::now().checked_sub(CLOCKS).unwrap_or(SystemTime::UNIX_EPOCH);
         let with_git = os::NoReaderNoWork::watch(&self.git_out, GIT_IS_DEAD);
         let Self { remote, url, config, family, report, .. } = self;
         let remote = Remote { name: remote, url, config, family: *family, report: *report };
@@ -281,7 +281,8 @@ impl<O: Write + AsFd> Helper<'_, O> {
     /// unpacks it, and nothing would keep it from being pruned before there are refs; all in one pack, git would keep it.
     fn keep_what_canonical_gave(&self, seen: &Seen, keep: &Keep, since: SystemTime) {
         let Some(repo) = &self.repo else { return };
-        if !seen.canonical_asked || seen.seeded.as_ref().is_none_or(|seeded| seeded.from.is_empty()) {
+        let gave_all = |seeded: &Seeded| seeded.from.is_empty() && seeded.haves.is_empty();
+        if !seen.canonical_asked || seen.seeded.as_ref().is_none_or(gave_all) {
             return;
         }
         os::wait_reader_gone(&self.git_out, GIT_IS_DONE);

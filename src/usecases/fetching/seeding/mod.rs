@@ -141,7 +141,8 @@ impl Seeder<'_> {
         while !left.is_empty() {
             let Some((mirror, space)) = mirrors.pop_front() else {
                 // Where one could give something, canonical has little left to send.
-                mirrors = if seeded.from.is_empty() && !full { self.more_mirrors(&tried).into() } else { VecDeque::new() };
+                mirrors =
+                    if seeded.from.is_empty() && !full { self.more_mirrors(&tried).into() } else { VecDeque::new() };
                 if mirrors.is_empty() {
                     break;
                 }
