@@ -210,7 +210,8 @@ at_random () { # <n> <clone or fetch> <mirror> <gc>
 		during "$ms" "$4" git clone -q --no-local $(with_mirrors "$3") "$canonical" got || rc=$?
 	else
 		a_client "$(url_for git "$3.git")"
-		during "$ms" "$4" git -C got fetch -q || rc=$?
+		# As above: tags that git follows by itself.
+		during "$ms" "$4" git -C got fetch -q $(test "$3" = fresh || echo --no-tags) || rc=$?
 	fi
 	cat got.err
 	if test $rc != 0; then

@@ -138,10 +138,11 @@ pub fn process_space() -> Option<String> {
 /// Leaves the terminal, the session and the folder that this process was started in.
 ///
 /// # Errors
-/// Those of setsid(2) and chdir(2).
+/// Those of chdir(2) and setsid(2).
 pub fn stand_alone() -> Result<(), Error> {
+    std::env::set_current_dir(Path::new("/"))?;
     rustix::process::setsid()?;
-    std::env::set_current_dir(Path::new("/"))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,6 +18,9 @@ use crate::adapters::os::{self, OnSignal};
 use crate::values::{Error, Kind, Result};
 
 const PREFIX: &str = "tmp_objdir-mirror-";
+/// The lock of a quarantine, and its name while it is not held yet.
+const LOCK: &str = "lock";
+const UNNAMED: &str = "lock.new";
 /// A quarantine without a lock is as old as this only if it was left.
 const MAKING: Duration = Duration::from_secs(60);
 
@@ -39,11 +42,7 @@ impl Quarantine {
             .prefix(PREFIX)
             .tempdir_in(&repo.objects)
             .map_err(Error::doing(Kind::Local, doing()))?;
-        // It gets its name once it is held: nobody takes this for one that was left.
-        let unnamed = dir.path().join("lock.new");
-        let lock = File::create(&unnamed).map_err(Error::doing(Kind::Local, doing()))?;
-        lock.lock().map_err(Error::doing(Kind::Local, doing()))?;
-        std::fs::rename(unnamed, dir.path().join("lock")).map_err(Error::doing(Kind::Local, doing()))?;
+        let lock = hold(dir.path()).map_err(Error::doing(Kind::Local, doing()))?;
         std::fs::create_dir(dir.path().join("pack")).map_err(Error::doing(Kind::Local, doing()))?;
         std::fs::create_dir(dir.path().join("info")).map_err(Error::doing(Kind::Local, doing()))?;
         let alternates = format!("{}\n", repo.objects.display());
@@ -61,7 +60,7 @@ impl Quarantine {
     /// Returns `err`, or what has led to it: `git prune --expire=now` beside a fetch takes temporary files that are in use,
     /// plain git's as well. That is no fault of a mirror.
     pub fn explained(&self, err: Error) -> Error {
-        if self.dir.path().join("lock").exists() {
+        if self.dir.path().join(LOCK).exists() {
             return err;
         }
         Error::new(Kind::Local, format!("{} was removed while it was in use, as git prune does", self.path().display()))
@@ -135,6 +134,14 @@ impl Quarantine {
     }
 }
 
+/// Locks a quarantine that is being made. The lock gets its name once it is held: nobody takes it for one that was left.
+fn hold(dir: &Path) -> std::io::Result<File> {
+    let lock = File::create(dir.join(UNNAMED))?;
+    lock.lock()?;
+    std::fs::rename(dir.join(UNNAMED), dir.join(LOCK))?;
+    Ok(lock)
+}
+
 /// Returns a name that no other pack has, not even one that holds the same: a `git repack` that has begun already would
 /// delete it together with that one, and another fetch would end its being kept.
 fn own_name(pack: &Path, keep: &Keep, hash: gix::hash::Kind) -> String {
@@ -192,7 +199,7 @@ pub fn sweep(objects: &Path) {
         if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
             continue;
         }
-        let lock = entry.path().join("lock");
+        let lock = entry.path().join(LOCK);
         let stale = match os::open_file(&lock) {
             Ok(lock) => lock.try_lock().is_ok(),
             // Killed before it had a lock, or making it right now: only an old one is known to be stale.
@@ -236,20 +243,19 @@ mod tests {
     fn is_not_swept_while_it_is_made() {
         let dir = tempfile::tempdir().expect("a folder");
         let repo = repo(dir.path());
-        let ended = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let sweeping = scope.spawn(|| {
-                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
-                    sweep(&repo.objects);
-                }
-            });
-            for _ in 0..300 {
-                let made = Quarantine::create(&repo).expect("a quarantine");
-                assert!(made.path().join("lock").exists() && made.packs().exists());
-            }
-            ended.store(true, std::sync::atomic::Ordering::Relaxed);
-            sweeping.join().expect("no panic");
-        });
+        let made = repo.objects.join(format!("{PREFIX}made"));
+        let is_there = || {
+            sweep(&repo.objects);
+            made.exists()
+        };
+        std::fs::create_dir(&made).expect("a folder");
+        assert!(is_there(), "no lock yet");
+        File::create(made.join(UNNAMED)).expect("a file");
+        assert!(is_there(), "not held yet");
+        let lock = hold(&made).expect("a lock");
+        assert!(is_there() && made.join(LOCK).exists(), "in use");
+        drop(lock);
+        assert!(!is_there(), "left");
     }
 
     #[test]
