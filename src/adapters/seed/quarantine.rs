@@ -3,7 +3,7 @@
 //! It is `<objects>/tmp_objdir-mirror-XXXXXX`: git-prune(1) knows that prefix and removes an old one. It holds a lock
 //! while it is in use; one whose lock is free was left by a process that was killed, and is removed by the next.
 //!
-//! What leaves it is a pack with a mark beside it ([`keep`](super::keep)), never loose objects: no `git gc`, `git repack`
+//! What leaves it is a pack with a mark beside it ([`keep`]), never loose objects: no `git gc`, `git repack`
 //! or `git prune` beside the fetch takes it, from the moment it is there.
 
 use std::fs::File;
