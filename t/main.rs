@@ -72,6 +72,8 @@ scripts! {
     t3400_salvage => "t3400-salvage.sh",
     t3500_choosing => "t3500-choosing.sh",
     t4000_kill => "t4000-kill.sh",
+    t4010_gc => "t4010-gc.sh",
+    t4020_odd_machines => "t4020-odd-machines.sh",
     t5000_path => "t5000-path.sh",
     t5001_ssh_entry => "t5001-ssh-entry.sh",
     t5002_ssh_forced => "t5002-ssh-forced.sh",

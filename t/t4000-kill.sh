@@ -1,6 +1,7 @@
 #!/bin/sh
-# kill -9 of everything at random moments of a clone and of a fetch: what is left
-# is sound, the next fetch completes, and does not fetch again what was proved.
+# kill -9 of everything, of git, of the helper, of the guard, or of all these, at
+# random moments of a clone and of a fetch: what is left is sound, the next fetch
+# completes, leaves nothing, and does not fetch again what was proved.
 #
 #   GMF_KILLS=<n>   how often, half of them clones (20)
 #   GMF_SEED=<n>    for the same moments again (random)
@@ -20,16 +21,46 @@ duration_of () {
 		printf "%d\n", (time - $begin) * 1000' "$@" 2>/dev/null
 }
 
-# killed_after <milliseconds> <command>...: with all that it started. A mirror's
+# killed_after <whom> <milliseconds> <command>...: "group" is git with all that it
+# started; "all" the guard as well, which is in a session of its own. A mirror's
 # own processes are in groups of their own, and end as they lose their readers.
 killed_after () {
+	local whom="$1"
+	shift
 	perl -MTime::HiRes=sleep -e '
 		my $ms = shift;
 		defined(my $pid = fork) or die;
 		if (!$pid) { setpgrp 0, 0; exec @ARGV or die }
+		open my $file, ">", "git.pid" or die;
+		print $file $pid;
+		close $file;
 		sleep $ms / 1000;
-		kill KILL => -$pid;
+		kill KILL => -$pid if $ENV{WHOM} eq "group" or $ENV{WHOM} eq "all";
+		kill KILL => $pid if $ENV{WHOM} eq "git";
+		if ($ENV{WHOM} ne "group" and $ENV{WHOM} ne "git") { system "sh", "-c", $ENV{MORE} }
 		waitpid $pid, 0' "$@"
+}
+
+# Kills helpers or guards of this script.
+cat >"$TRASH/bin/kill-ours" <<'END'
+#!/bin/sh
+grep -l -s -a -F "HOME=$HOME" /proc/[0-9]*/environ | while IFS=/ read -r _ _ pid _; do
+	grep -q -s git-remote-mirr "/proc/$pid/comm" || continue
+	case $(tr '\0' ' ' <"/proc/$pid/cmdline") in
+	git-mirror-guard*) test "$WHOM" = helper || kill -9 "$pid" ;;
+	*) test "$WHOM" = guard || kill -9 "$pid" ;;
+	esac
+done 2>/dev/null
+:
+END
+chmod +x "$TRASH/bin/kill-ours"
+MORE=$TRASH/bin/kill-ours
+export MORE WHOM=group
+
+whom () { # <n>
+	set -- $(($1 % 5)) group git helper guard all
+	shift $(($1 + 1))
+	echo "$1"
 }
 
 # The n-th moment of <longest> milliseconds.
@@ -38,21 +69,16 @@ moment () { # <n> <longest>
 }
 
 # What a killed git leaves is git's own business: locks (git update-ref's below
-# refs/mirror/ as well), temporary files, a pack marked to be kept, and in the
-# middle of a clone a HEAD that leads nowhere.
+# refs/mirror/ as well), temporary files, a pack that it keeps, and in the middle
+# of a clone a HEAD that leads nowhere.
 remove_gits_own_litter () { # <repository>
-	find "$1/.git" \( -name '*.lock' -o -name '*.keep' -o -name packed-refs.new \) -exec rm -f {} +
+	find "$1/.git" \( -name '*.lock' -o -name packed-refs.new \) -exec rm -f {} +
+	find "$1/.git/objects" -name '*.keep' | while read -r keep; do
+		grep -q '^git-mirror-fetch ' "$keep" || rm "$keep"
+	done
 	find "$1/.git/objects" -name 'tmp_*' ! -path '*mirror*' -type f -exec rm -f {} +
 	if grep -q '/\.invalid$' "$1/.git/HEAD"; then
 		git -C "$1" symbolic-ref HEAD refs/heads/main
-	fi
-}
-
-# The quarantine of a killed fetch goes when a mirror is asked again, which the
-# next fetch may have no need to do; else with git prune.
-remove_the_quarantine () { # <repository>
-	if test -n "$(find "$1/.git/objects" -name 'tmp_objdir-mirror-*')"; then
-		git -C "$1" prune --expire=now
 	fi
 }
 
@@ -76,15 +102,15 @@ sound_and_completed () { # <repository> <expected>
 	assert_same_file expected-refs actual-refs
 	assert_fsck_clean "$1"
 	assert_no_helper_left
-	remove_the_quarantine "$1"
 	assert_no_leftovers "$1"
 }
 
 killed_clone () { # <n>
 	ms=$(moment "$1" "$(cat clone.ms)")
-	echo "after $ms ms"
+	export WHOM=$(whom "$1")
+	echo "$WHOM after $ms ms"
 	rm -rf got
-	killed_after "$ms" git clone -q --no-local $(as_arguments "$fresh") "$canonical" got
+	killed_after $WHOM "$ms" git clone -q --no-local $(as_arguments "$fresh") "$canonical" got
 	assert_no_helper_left
 	if git -C got rev-parse --git-dir >/dev/null 2>&1 && git -C got config remote.origin.fetch >/dev/null; then
 		sound_and_completed got plain-clone
@@ -98,9 +124,10 @@ killed_clone () { # <n>
 
 killed_fetch () { # <n>
 	ms=$(moment "$1" "$(cat fetch.ms)")
-	echo "after $ms ms"
+	export WHOM=$(whom "$1")
+	echo "$WHOM after $ms ms"
 	a_client "$fresh"
-	killed_after "$ms" git -C got fetch -q
+	killed_after $WHOM "$ms" git -C got fetch -q
 	assert_no_helper_left
 	sound_and_completed got plain-fetch
 }

@@ -128,6 +128,25 @@ pub fn kill(id: u32) {
     }
 }
 
+/// Waits until a child has ended, and leaves its id to it: `wait` still has to be called, and will not have to wait.
+pub fn wait_dead(id: u32) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let Some(pid) = pid(id) else { return };
+    let dead = || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+    while dead().is_err_and(|err| err == rustix::io::Errno::INTR) {}
+}
+
+/// Has a file that grows beyond a limit (`ulimit -f`) be an error, as a full disk is, and children be waited for, though
+/// whoever started this process has SIGCHLD ignored. Children get the default for both.
+pub fn take_signals_of_the_system() {
+    use signal_hook::consts::{SIGCHLD, SIGXFSZ};
+    for signal in [SIGCHLD, SIGXFSZ] {
+        if let Err(err) = signal_hook::flag::register(signal, std::sync::Arc::default()) {
+            tracing::debug!(%err, signal, "cannot take a signal");
+        }
+    }
+}
+
 /// Sends a signal, by its number, to a process.
 fn send(id: u32, signal: i32) {
     if let (Some(pid), Some(signal)) = (pid(id), Signal::from_named_raw(signal)) {
@@ -185,6 +204,23 @@ fn open_file_by(options: &mut std::fs::OpenOptions, path: &std::path::Path) -> s
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = options.custom_flags(nonblock).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::ErrorKind::InvalidInput.into()) }
+}
+
+/// A file system's room, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// In all.
+    pub size: u64,
+    /// Free for this user.
+    pub free: u64,
+}
+
+/// Returns the room of the file system that `path` is on; `None` where it cannot be told.
+pub fn room(path: &std::path::Path) -> Option<Room> {
+    let found = rustix::fs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    // Some network and FUSE file systems say nothing of their size.
+    (found.f_blocks > 0).then(|| Room { size: bytes(found.f_blocks), free: bytes(found.f_bavail) })
 }
 
 /// What tells one state of a file from another without reading it.

@@ -307,7 +307,8 @@ pub fn in_front(command: &mut Command) -> Result<Ended> {
 /// [`Kind::Local`] where its file cannot be found.
 pub fn this_program() -> Result<Command> {
     let file = std::env::current_exe().map_err(Error::doing(Kind::Local, "cannot find this program"))?;
-    let mut command = Command::new(file);
+    // An upgrade may have put another file in its place: proc(5) still leads to this one.
+    let mut command = Command::new(if file.exists() { file } else { "/proc/self/exe".into() });
     os::name(&mut command, &std::env::args_os().next().unwrap_or_default());
     Ok(command)
 }

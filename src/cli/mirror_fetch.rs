@@ -50,7 +50,7 @@ const OURS: [&str; 10] = [
 
 /// Runs the program; returns the exit code.
 pub fn main() -> i32 {
-    if let Some(code) = super::guard() {
+    if let Some(code) = super::begin() {
         return code;
     }
     super::trace::init();

@@ -37,7 +37,7 @@ const LONGEST: usize = 2000;
 /// Runs the program that `git-mirror`'s executable is named after; `git-mirror` where it has another name. Returns the exit
 /// code.
 pub fn main() -> i32 {
-    if let Some(code) = guard() {
+    if let Some(code) = begin() {
         return code;
     }
     let name = std::env::args_os().next().unwrap_or_default();
@@ -60,8 +60,9 @@ fn inside() -> Result<Repo> {
     })
 }
 
-/// Runs the guard, and returns its exit code, where this process was started as one: any of the programs may be.
-fn guard() -> Option<i32> {
+/// Begins any of the programs. Runs the guard, and returns its exit code, where this process was started as one.
+fn begin() -> Option<i32> {
+    crate::adapters::os::take_signals_of_the_system();
     let mut args = std::env::args_os();
     (args.next()? == GUARD).then(|| guarding::run(args))
 }

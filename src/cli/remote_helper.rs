@@ -18,7 +18,7 @@ struct Args {
 
 /// Runs the program; returns the exit code.
 pub fn main() -> i32 {
-    if let Some(code) = super::guard() {
+    if let Some(code) = super::begin() {
         return code;
     }
     super::trace::init();

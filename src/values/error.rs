@@ -31,6 +31,8 @@ pub enum Kind {
     Unproved,
     /// A child process has told the user already what is wrong.
     Told,
+    /// There is too little room on the disk of this machine.
+    NoRoom,
     /// A local file, object store or `git` process failed.
     Local,
 }

@@ -3,7 +3,7 @@
 //! They hold what was seen, not what was said: any of them may be deleted at any time, and a damaged one counts as none.
 //! Who cannot get the lock in time leaves the file as it is. Only the user may read them.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -19,9 +19,12 @@ const MOST: u64 = 16 << 20;
 
 /// Reads a file; what is missing or damaged is empty.
 pub fn load<T: Default + DeserializeOwned>(path: &Path) -> T {
-    let fits = std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() <= MOST);
-    let text = fits.then(|| std::fs::read_to_string(path).ok()).flatten();
-    text.map(|text| read(&text)).unwrap_or_default()
+    let text = || {
+        let mut text = String::new();
+        let read = os::open_file(path).ok()?.take(MOST + 1).read_to_string(&mut text).ok()?;
+        (read as u64 <= MOST).then_some(text)
+    };
+    text().map(|text| read(&text)).unwrap_or_default()
 }
 
 /// Reads a file's text; what is damaged is empty.
@@ -50,7 +53,7 @@ fn try_change<T: Default + Serialize + DeserializeOwned>(
 ) -> std::io::Result<()> {
     let dir = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
     os::make_private_folder(dir)?;
-    let lock = std::fs::File::create(dir.join("lock"))?;
+    let lock = os::open_lock(&dir.join("lock"))?;
     let mut tries = 0;
     while let Err(err) = lock.try_lock() {
         tries += 1;
@@ -66,4 +69,39 @@ fn try_change<T: Default + Serialize + DeserializeOwned>(
     new.write_all(text.as_bytes())?;
     new.persist(path)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_files_count_as_none() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| dir.path().join(name);
+        let fifo = |name: &str| {
+            let made = std::process::Command::new("mkfifo").arg(path(name)).status();
+            assert!(made.is_ok_and(|status| status.success()));
+        };
+        type Numbers = std::collections::BTreeMap<String, u64>;
+        fifo("state.toml");
+        std::fs::create_dir(path("folder.toml")).expect("a folder");
+        std::fs::File::create(path("large.toml")).and_then(|file| file.set_len(MOST + 1)).expect("a file");
+        for name in ["state.toml", "folder.toml", "large.toml", "none.toml"] {
+            assert_eq!(load::<Numbers>(&path(name)), Numbers::new(), "{name}");
+        }
+        // What can be replaced is; a folder stays.
+        let one = |numbers: &mut Numbers| {
+            numbers.insert("a".into(), 1);
+        };
+        for (name, len) in [("state.toml", 1), ("folder.toml", 0), ("large.toml", 1)] {
+            change(&path(name), one);
+            assert_eq!(load::<Numbers>(&path(name)).len(), len, "{name}");
+        }
+        // Whoever cannot lock leaves the file as it is.
+        std::fs::remove_file(path("lock")).expect("a lock");
+        fifo("lock");
+        change(&path("none.toml"), one);
+        assert!(!path("none.toml").exists());
+    }
 }

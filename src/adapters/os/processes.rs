@@ -37,7 +37,8 @@ impl Process {
     }
 
     /// Returns the ancestor that holds the far end of the pipe that is this process's stdin: whoever talks to it, with as
-    /// many wrappers in between as there may be. Where none of them lets us look, it is the parent.
+    /// many wrappers in between as there may be. Where none of them lets us look, it is the parent, or what has started
+    /// that if both are the same program, as `git` is that runs `git remote-mirror`.
     pub fn at_the_other_end() -> Option<Self> {
         let ours = std::fs::metadata("/proc/self/fd/0").ok()?;
         let holds_it = |id: u32| {
@@ -59,7 +60,9 @@ impl Process {
             }
             id = Stat::of(id)?.parent;
         }
-        Self::of(parent)
+        let above = Stat::of(parent)?.parent;
+        let alike = above > 1 && Stat::of(above).map(|stat| stat.name) == Stat::of(parent).map(|stat| stat.name);
+        Self::of(if alike { above } else { parent })
     }
 
     /// Returns whether it still runs.
@@ -91,6 +94,7 @@ impl Process {
 /// What `/proc/<pid>/stat` says.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
+    name: String,
     dead: bool,
     parent: u32,
     began: u64,
@@ -103,8 +107,10 @@ impl Stat {
 
     /// The second field is a name in parentheses, which may hold anything.
     fn parse(text: &str) -> Option<Self> {
-        let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let (before, after) = text.rsplit_once(')')?;
+        let fields: Vec<&str> = after.split_whitespace().collect();
         Some(Stat {
+            name: before.split_once('(')?.1.to_owned(),
             dead: matches!(*fields.first()?, "Z" | "X" | "x"),
             parent: fields.get(1)?.parse().ok()?,
             began: fields.get(19)?.parse().ok()?,
@@ -132,10 +138,11 @@ pub fn process_space() -> Option<String> {
 /// Leaves the terminal, the session and the folder that this process was started in.
 ///
 /// # Errors
-/// Those of setsid(2) and chdir(2).
+/// Those of chdir(2) and setsid(2).
 pub fn stand_alone() -> Result<(), Error> {
+    std::env::set_current_dir(Path::new("/"))?;
     rustix::process::setsid()?;
-    std::env::set_current_dir(Path::new("/"))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -145,7 +152,7 @@ mod tests {
     #[test]
     fn reads_proc() {
         let text = "7 (a) b (c)) S 3 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 1";
-        assert_eq!(Stat::parse(text), Some(Stat { dead: false, parent: 3, began: 12345 }));
+        assert_eq!(Stat::parse(text), Some(Stat { name: "a) b (c)".into(), dead: false, parent: 3, began: 12345 }));
         assert_eq!(Stat::parse("7 (a) Z 3"), None);
     }
 

@@ -8,6 +8,7 @@ pub mod keep;
 mod meter;
 mod pack;
 pub mod quarantine;
+pub mod room;
 mod salvage;
 mod session;
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::meter::{Meter, Numbers};
 use super::quarantine::Quarantine;
+use super::room::Roomy;
 use super::salvage::{Kept, Partial};
 use crate::adapters::git::blame::blame;
 use crate::adapters::git::config::Config;
@@ -44,6 +45,18 @@ impl Indexing<'_> {
         thin: Option<gix::odb::Handle>,
         stop: &AtomicBool,
     ) -> Result<u64> {
+        let mut roomy = Roomy::new(reader, self.quarantine.path());
+        let got = self.index(&mut roomy, thin, stop);
+        match roomy.short() {
+            Some(err) => {
+                self.partial.take(); // it would be in the way
+                Err(err)
+            }
+            None => got,
+        }
+    }
+
+    fn index(&self, reader: &mut dyn BufRead, thin: Option<gix::odb::Handle>, stop: &AtomicBool) -> Result<u64> {
         let mut reader = Counted { inner: reader, bytes: &self.numbers.bytes };
         let mut header = [0; 12];
         reader.read_exact(&mut header).map_err(Error::doing(Kind::Channel, "it broke off before the pack"))?;

@@ -30,7 +30,7 @@ impl Outcome {
     pub fn of(err: &Error) -> Option<Self> {
         let failure = match err.kind {
             Kind::Nothing => return Some(Outcome::HadNothing),
-            Kind::Config | Kind::Usage | Kind::Local | Kind::Told | Kind::Spent => return None,
+            Kind::Config | Kind::Usage | Kind::Local | Kind::Told | Kind::Spent | Kind::NoRoom => return None,
             Kind::Proof => Failure::Corrupt,
             Kind::NotFound => Failure::NotFound,
             Kind::Channel | Kind::Protocol | Kind::Timeout | Kind::Unproved => Failure::Trouble,

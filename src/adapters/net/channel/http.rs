@@ -137,7 +137,7 @@ impl HttpHelper {
         Channel {
             reader: Box::new(Stateless::new(self.stdout, greeting, service == Service::UploadPack)),
             writer: Some(Box::new(self.stdin)),
-            end: End::Child(self.child, self.role),
+            end: End::Child(self.child.into(), self.role),
             stderr: self.stderr,
         }
     }

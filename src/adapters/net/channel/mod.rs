@@ -122,7 +122,7 @@ pub struct Channel {
 /// What ends a channel.
 enum End {
     /// A child, and whose.
-    Child(Child, Role),
+    Child(Offspring, Role),
     /// A connection.
     Tcp(TcpStream),
     /// It has ended.
@@ -150,7 +150,12 @@ impl Channel {
             return Err(Error::new(Kind::Local, "a child was started without pipes"));
         };
         let stderr = Stderr::of(&mut child);
-        Ok(Channel { reader: Box::new(stdout), writer: Some(Box::new(stdin)), end: End::Child(child, role), stderr })
+        Ok(Channel {
+            reader: Box::new(stdout),
+            writer: Some(Box::new(stdin)),
+            end: End::Child(child.into(), role),
+            stderr,
+        })
     }
 
     fn tcp(stream: TcpStream) -> Result<Self> {
@@ -168,8 +173,9 @@ impl Channel {
         match &self.end {
             // git's own connection waits for as long as plain git's would.
             End::Child(_, Role::Canonical) | End::None => Killer::None,
-            End::Child(child, role) if role.own_group() => Killer::Group(child.id()),
-            End::Child(child, _) => Killer::Process(child.id()),
+            End::Child(child, role) => {
+                Killer::Child { id: child.child.id(), group: role.own_group(), ours: Arc::clone(&child.ours) }
+            }
             End::Tcp(stream) => stream.try_clone().map_or(Killer::None, Killer::Tcp),
         }
     }
@@ -183,7 +189,7 @@ impl Channel {
     pub fn finish(mut self) -> i32 {
         self.writer = None;
         match std::mem::replace(&mut self.end, End::None) {
-            End::Child(mut child, _) => child.wait().map_or(1, os::exit_code),
+            End::Child(child, _) => child.wait().map_or(1, os::exit_code),
             End::Tcp(_) | End::None => 0,
         }
     }
@@ -191,24 +197,51 @@ impl Channel {
 
 impl Drop for Channel {
     fn drop(&mut self) {
-        if let End::Child(child, role) = &mut self.end {
-            if role.own_group() {
-                os::kill_group(child.id());
-            } else {
-                os::kill(child.id());
+        let killer = self.killer();
+        if let End::Child(child, role) = std::mem::replace(&mut self.end, End::None) {
+            match role {
+                Role::Canonical => os::kill(child.child.id()),
+                Role::Beside | Role::Mirror { .. } => killer.kill(),
             }
-            let _ = child.wait();
+            child.wait();
         }
+    }
+}
+
+/// A child, and whether its id is still its own: once it has been waited for, another process may get that.
+struct Offspring {
+    child: Child,
+    ours: Arc<Mutex<bool>>,
+}
+
+impl From<Child> for Offspring {
+    fn from(child: Child) -> Self {
+        Offspring { child, ours: Arc::new(Mutex::new(true)) }
+    }
+}
+
+impl Offspring {
+    /// Waits for it; whoever holds a [`Killer`] may end it meanwhile, and not any more afterwards.
+    fn wait(mut self) -> Option<std::process::ExitStatus> {
+        os::wait_dead(self.child.id());
+        let mut ours = self.ours.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *ours = false;
+        self.child.wait().ok()
     }
 }
 
 /// Ends a channel from another thread.
 #[derive(Debug)]
 pub enum Killer {
-    /// Kills the process group of that leader.
-    Group(u32),
-    /// Kills that process.
-    Process(u32),
+    /// Kills a process, or the process group that it leads, as long as that is ours.
+    Child {
+        /// Its process id.
+        id: u32,
+        /// Whether it leads a group.
+        group: bool,
+        /// Whether it has not been waited for.
+        ours: Arc<Mutex<bool>>,
+    },
     /// Shuts the connection down.
     Tcp(TcpStream),
     /// Nothing to end.
@@ -219,8 +252,14 @@ impl Killer {
     /// Ends the channel: reads and writes on it fail from now on.
     pub fn kill(&self) {
         match self {
-            Killer::Group(leader) => os::kill_group(*leader),
-            Killer::Process(id) => os::kill(*id),
+            Killer::Child { id, group, ours } => {
+                let ours = ours.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                match (*ours, group) {
+                    (false, _) => {}
+                    (true, true) => os::kill_group(*id),
+                    (true, false) => os::kill(*id),
+                }
+            }
             Killer::Tcp(stream) => drop(stream.shutdown(std::net::Shutdown::Both)),
             Killer::None => {}
         }
@@ -297,5 +336,51 @@ impl Stderr {
         let lines: Vec<String> = text.lines().map(clean).filter(|line| !line.trim().is_empty()).collect();
         let line = lines.iter().find(|l| l.starts_with("fatal:") || l.starts_with("remote:")).or(lines.last())?;
         Some(line.trim_start_matches("fatal: ").to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killer_leaves_alone_what_is_not_ours_any_more() {
+        for (group, finish) in [(true, true), (true, false), (false, true), (false, false)] {
+            let role = Role::Mirror { learned: false, prompt: !group };
+            let channel = Channel::spawned(process::shell("cat", [""; 0]), role).expect("a channel");
+            let killer = channel.killer();
+            let Killer::Child { id, ours, .. } = &killer else { panic!("no child") };
+            let (id, ours) = (*id, Arc::clone(ours));
+            if finish {
+                assert_eq!(channel.finish(), 0);
+            } else {
+                drop(channel);
+            }
+            assert!(!*ours.lock().expect("a flag"), "{group} {finish}");
+            // Whoever gets that id now is none of our business.
+            let mut other = process::shell("sleep 5; :", [""; 0]);
+            os::own_group(&mut other);
+            let mut other = process::start(&mut other).expect("a process");
+            let misled = Killer::Child { id: other.id(), group, ours };
+            misled.kill();
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(other.try_wait().expect("a status").is_none(), "{id} {group} {finish}");
+            os::kill_group(other.id());
+            other.wait().expect("a status");
+        }
+    }
+
+    #[test]
+    fn a_killer_ends_what_is_waited_for() {
+        let role = Role::Mirror { learned: false, prompt: false };
+        let channel = Channel::spawned(process::shell("sleep 60; :", [""; 0]), role).expect("a channel");
+        let killer = channel.killer();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                killer.kill();
+            });
+            assert_eq!(channel.finish(), 128 + 9);
+        });
     }
 }

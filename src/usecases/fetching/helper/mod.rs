@@ -237,7 +237,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         // A git that is killed tells nobody.
         // While git waits for us: it closes its ends before it has written its refs.
         let keep = Keep::for_the_git_that_asks();
-        let since = SystemTime::now() - CLOCKS;
+        let since = SystemTime::now().checked_sub(CLOCKS).unwrap_or(SystemTime::UNIX_EPOCH);
         let with_git = os::NoReaderNoWork::watch(&self.git_out, GIT_IS_DEAD);
         let Self { remote, url, config, family, report, .. } = self;
         let remote = Remote { name: remote, url, config, family: *family, report: *report };
@@ -284,7 +284,8 @@ impl<O: Write + AsFd> Helper<'_, O> {
     /// unpacks it, and nothing would keep it from being pruned before there are refs; all in one pack, git would keep it.
     fn keep_what_canonical_gave(&self, seen: &Seen, keep: &Keep, since: SystemTime) {
         let Some(repo) = &self.repo else { return };
-        if !seen.canonical_asked || seen.seeded.as_ref().is_none_or(|seeded| seeded.from.is_empty()) {
+        let gave_all = |seeded: &Seeded| seeded.from.is_empty() && seeded.haves.is_empty();
+        if !seen.canonical_asked || seen.seeded.as_ref().is_none_or(gave_all) {
             return;
         }
         os::wait_reader_gone(&self.git_out, GIT_IS_DONE);
@@ -338,7 +339,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
         match repo.delete(&gone) {
             Ok(()) => tracing::debug!(stay = refs.len() - gone.len(), "tidied refs/mirror"),
             Err(err) => {
-                let text = format!("mirror: {} refs below refs/mirror/ stay until the next fetch: {err}", gone.len());
+                let lock = repo.common_dir.join("packed-refs.lock");
+                let why = if lock.exists() { format!("there is {}", lock.display()) } else { err.message };
+                let text = format!("mirror: {} refs below refs/mirror/ stay until the next fetch: {why}", gone.len());
                 self.report.event(Event::Warning(text));
             }
         }

@@ -29,7 +29,7 @@ use crate::adapters::kept::hosts::Hosts;
 use crate::adapters::kept::state::{self, Ending};
 use crate::adapters::net::watch::Clock;
 use crate::adapters::seed::keep::Keep;
-use crate::adapters::seed::quarantine;
+use crate::adapters::seed::{quarantine, room};
 use crate::decide::cost::Work;
 use crate::decide::patience::{Came, Patience, Whom};
 use crate::usecases::fetching::choosing::Chooser;
@@ -156,12 +156,14 @@ impl Seeder<'_> {
             return Ok(seeded);
         }
         quarantine::sweep(&self.repo.objects);
+        room::fits(&self.repo.objects, self.work(wanted).bytes.map_or(0, |bytes| bytes as u64))?;
         seeded.resumed = self.repo.has_mirror_refs();
         let mut left = self.not_here_yet(wanted.wants)?;
         let missing: HashSet<ObjectId> = left.iter().copied().collect();
         let mut tips: Vec<ObjectId> = wanted.wants.iter().filter(|id| !missing.contains(*id)).copied().collect();
         let offers = Offers::new(self.repo, wanted.haves)?;
         let mut tried = HashSet::new();
+        let mut full = false;
         let mut saved = None; // of a transfer that broke off
         let mut mirrors = VecDeque::from(mirrors);
         let mut said = String::new();
@@ -174,7 +176,8 @@ impl Seeder<'_> {
             }
             let Some((mirror, space)) = mirrors.pop_front() else {
                 // Where one could give something, canonical has little left to send.
-                mirrors = if seeded.from.is_empty() { self.more_mirrors(&tried).into() } else { VecDeque::new() };
+                mirrors =
+                    if seeded.from.is_empty() && !full { self.more_mirrors(&tried).into() } else { VecDeque::new() };
                 if mirrors.is_empty() {
                     break;
                 }
@@ -206,6 +209,10 @@ impl Seeder<'_> {
                     seeded.from.push((who, bytes));
                 }
                 Err(err) => {
+                    if err.kind == Kind::NoRoom {
+                        full = true; // nobody else's seed fits either
+                        mirrors.clear();
+                    }
                     let outcome = Outcome::of(&err);
                     said.clone_from(&err.message);
                     self.leave(who, &space, err);

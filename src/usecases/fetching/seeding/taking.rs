@@ -46,7 +46,8 @@ impl Seeder<'_> {
         self.remote.report.event(Event::Proving);
         if !proved || !more.is_empty() {
             let tips = [request.wants.as_slice(), &more].concat();
-            quarantine.prove(self.repo, &tips, wanted.haves, &odb, &[])?;
+            let proved = quarantine.prove(self.repo, &tips, wanted.haves, &odb, &[]);
+            proved.map_err(|err| quarantine.explained(err))?;
         }
         request.wants.extend(more);
 
@@ -213,7 +214,7 @@ impl Seeder<'_> {
             ended.store(true, Relaxed);
             shown.thread().unpark();
             partials.extend(indexing.partial.take());
-            got
+            got.map_err(|err| quarantine.explained(err))
         })
     }
 }
