@@ -128,6 +128,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
                 wants: &request.wants,
                 haves: &request.haves,
                 include_tag: request.include_tag,
+                by_canonical: true,
                 canonical: &seen.canonical,
             }));
         }

@@ -1,6 +1,7 @@
 //! Taking over what a mirror sent: receiving it, proving it, moving it in with the tags that follow it.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
-use crate::adapters::seed::{Contents, Indexing, Numbers, Partial, Session, strict_option};
+use crate::adapters::seed::{Contents, Indexing, Numbers, Partial, Screened, Session, strict_option};
 use crate::decide::plan::{self, Manner};
 use crate::values::{Event, RefSpace, Result};
 use crate::wire::RefList;
@@ -37,15 +38,25 @@ impl Seeder<'_> {
         let contents = Contents::of(&judged, self.repo.hash)?;
         let came_in = |id: &ObjectId| contents.holds(id) && !odb.has(id);
         // Of those that are only in the repository nobody knows whether they are whole: a killed git may have left them.
-        let more = wanted.wants.iter().filter(|id| !request.wants.contains(id) && contents.holds(id));
-        let more: Vec<ObjectId> = more.copied().collect();
+        let asked: HashSet<ObjectId> = request.wants.iter().copied().collect();
+        let more = wanted.wants.iter().filter(|id| !asked.contains(*id) && contents.holds(id));
         watch.pause(true);
         self.remote.report.event(Event::Proving);
-        if !proved || !more.is_empty() {
-            let tips = [request.wants.as_slice(), &more].concat();
-            quarantine.prove(self.repo, &tips, wanted.haves, &odb, &[])?;
-        }
         request.wants.extend(more);
+        let of_canonical = wanted.of_canonical();
+        let (named, own): (Vec<ObjectId>, Vec<_>) = request.wants.iter().partition(|id| of_canonical.contains(*id));
+        let mut screened = (!own.is_empty()).then(Screened::default);
+        if !proved || screened.is_some() {
+            quarantine.prove(self.repo, &request.wants, wanted.haves, &odb, &[], screened.as_mut())?;
+        }
+        if let Some(screened) = screened {
+            let more = of_canonical.iter().filter(|id| contents.holds(id));
+            let named: Vec<ObjectId> = named.iter().chain(more).copied().collect();
+            if !quarantine.is_sound(self.repo, &screened, &own, &named)? {
+                tracing::debug!("what a mirror has on its own account is malformed");
+                return Err(Refusal::Again(Manner::Exact));
+            }
+        }
         if self.brings_stray_tags(wanted, &request, &contents, &quarantine, came_in)? {
             return Err(Refusal::Again(Manner::Exact));
         }
@@ -62,8 +73,9 @@ impl Seeder<'_> {
                     session.fetch(&theirs, &request.wants, &inside, indexing)
                 });
                 watch.pause(true);
-                let got =
-                    got.and_then(|n| quarantine.prove(self.repo, &theirs, &request.wants, &odb, &judged).map(|()| n));
+                let got = got.and_then(|n| {
+                    quarantine.prove(self.repo, &theirs, &request.wants, &odb, &judged, None).map(|()| n)
+                });
                 match got {
                     Ok(n) => total += n,
                     Err(err) => {
@@ -101,14 +113,15 @@ impl Seeder<'_> {
         quarantine: &Quarantine,
         came_in: impl Fn(&ObjectId) -> bool,
     ) -> Result<bool> {
-        if request.wants.iter().all(|id| wanted.wants.contains(id)) {
+        let wants: HashSet<&ObjectId> = wanted.wants.iter().collect();
+        if request.wants.iter().all(|id| wants.contains(id)) {
             return Ok(false);
         }
         let targets = plan::tag_targets(wanted.canonical, came_in);
         if targets.is_empty() {
             return Ok(false);
         }
-        let here = |id: &ObjectId| wanted.wants.contains(id) && contents.holds(id);
+        let here = |id: &ObjectId| wants.contains(id) && contents.holds(id);
         let ahead = |name: &str| wanted.canonical.refs.iter().any(|r| r.name == name && here(&r.oid));
         let stale = request.names.iter().filter(|(name, _)| !ahead(name)).map(|(_, oid)| *oid);
         let reach: Vec<ObjectId> = wanted.wants.iter().filter(|id| here(id)).copied().chain(stale).collect();
