@@ -9,8 +9,9 @@ make_repositories () {
 	new_repo canonical.git
 	grow canonical.git main 12 1
 	tag canonical.git v1 main~3
-	cp -a canonical.git stale.git
 	git clone -q --no-local "$TRASH/canonical.git" client
+	grow canonical.git main 2 4
+	cp -a canonical.git stale.git
 	grow canonical.git main 4 2
 	tag canonical.git v2 main~1
 	grow canonical.git side 3 3 "$(git -C canonical.git rev-parse main~2)"
@@ -120,11 +121,31 @@ from_canonical () {
 }
 
 cd "$TRASH"
+# What a killed git unpack-objects leaves: a tip without what it reaches. The mirror is not to blame.
+beside_an_incomplete_tip () { # <repository>
+	local tip
+	tip=$(git -C canonical.git rev-parse main)
+	a_mirror "$1"
+	cp -a client got-incomplete
+	git -C canonical.git cat-file commit main | git -C got-incomplete hash-object --literally -w --stdin -t commit
+	git -C got-incomplete config remote.origin.mirrorUrl "$TRASH/$mirror"
+	git -C got-incomplete fetch origin main 2>err
+	cat err
+	refs_of got-incomplete | sed '/ refs\/mirror\//d' >refs
+	assert_same_file refs-fetch refs
+	assert_fsck_clean got-incomplete
+	assert_lacks 'left: ' err
+	rm -rf got-incomplete
+}
+
 make_repositories >"$LOG/make" 2>&1
 test_case 'there are at least 81 cases' test "$(wc -l <cases)" -ge 81
 test_case 'an honest mirror gives everything' from_canonical
 test_case 'a tag of canonical that nobody asked for' tag_of_canonical v9^{commit}
 test_case 'such a tag without its commit' tag_of_canonical
+for name in stale fresh; do
+	test_case "a tip that is here without what it reaches, and a $name mirror" beside_an_incomplete_tip $name.git
+done
 while read -r name type id; do
 	for place in beside own_id behind_a_tag; do
 		test_case "$place: $type, $name" $place "$type" "$id"

@@ -306,3 +306,75 @@ fn links_hold(
     };
     hold.then_some(0..0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::git::repo::Repo;
+    use crate::adapters::process;
+
+    struct World {
+        _dir: tempfile::TempDir,
+        repo: Repo,
+    }
+
+    impl World {
+        fn git(&self, args: &[&str], input: &str) -> String {
+            let out = process::output(&mut self.repo.git(args), input.as_bytes()).expect("git");
+            String::from_utf8_lossy(&out).trim().to_owned()
+        }
+
+        /// Returns the index of a pack of these objects.
+        fn pack(&self, ids: &str) -> PathBuf {
+            let base = self.repo.objects.join("pack/pack");
+            let name = self.git(&["pack-objects", "-q", &base.to_string_lossy()], ids);
+            self.repo.objects.join(format!("pack/pack-{name}.idx"))
+        }
+    }
+
+    #[test]
+    fn a_pack_holds_what_its_tips_reach_and_nothing_else() {
+        let sha1 = gix::hash::Kind::Sha1;
+        let dir = tempfile::tempdir().expect("a folder");
+        let world = World { repo: Repo::bare(dir.path(), sha1), _dir: dir };
+        world.git(&["init", "-q", "--bare"], "");
+        let stream: String = (1..30)
+            .map(|n| {
+                format!("commit refs/heads/a\ncommitter C <c> {n} +0000\ndata 0\nM 644 inline d/{n}\ndata 2\n{n:02}\n")
+            })
+            .collect();
+        world.git(&["fast-import", "--quiet"], &stream);
+        let id = |name: &str| world.git(&["rev-parse", name], "").parse::<ObjectId>().expect("an id");
+        let all = world.git(&["rev-list", "--objects", "--no-object-names", "a"], "");
+        let (tip, before) = (id("a"), id("a~1"));
+        let whole = world.pack(&all);
+        let is = |index: &Path, tips: &[ObjectId]| alone(index, tips, sha1, None).expect("a pack");
+        assert_eq!(is(&whole, &[tip]), Alone::Whole);
+        assert_eq!(is(&whole, &[tip, before]), Alone::Whole);
+        assert_eq!(is(&whole, &[before]), Alone::Beside(tip));
+        assert_eq!(is(&whole, &[before, sha1.empty_tree()]), Alone::Open, "a tip that it lacks");
+        let less = all.lines().filter(|line| *line != id("a~9:d").to_string()).map(|line| format!("{line}\n"));
+        assert_eq!(is(&world.pack(&less.collect::<String>()), &[tip]), Alone::Open);
+        // A file, a folder with a file, a tag of what is there, a commit on top.
+        let file = world.git(&["hash-object", "-w", "--stdin"], "beside");
+        let folder = world.git(&["mktree"], &format!("100644 blob {file}\tx\n"));
+        let tag = format!("object {tip}\ntype commit\ntag t\ntagger C <c> 1 +0000\n\n");
+        let tag = world.git(&["hash-object", "-w", "-t", "tag", "--stdin"], &tag);
+        let commit = format!("tree {}\nparent {tip}\nauthor C <c> 1 +0000\ncommitter C <c> 1 +0000\n\n", id("a:"));
+        let commit = world.git(&["hash-object", "-w", "-t", "commit", "--stdin"], &commit);
+        for beside in [&file, &format!("{file}\n{folder}"), &tag, &commit] {
+            let index = world.pack(&format!("{all}\n{beside}\n"));
+            let last: ObjectId = beside.lines().last().and_then(|id| id.parse().ok()).expect("an id");
+            assert_eq!(is(&index, &[tip]), Alone::Beside(last));
+            assert_eq!(is(&index, &[tip, last]), Alone::Whole);
+            // In several packs as in one, in any order.
+            let beside = world.pack(&format!("{beside}\n"));
+            for packs in [[&whole, &beside], [&beside, &whole]] {
+                let mut links = Links::new(sha1);
+                packs.iter().for_each(|index| links.add(index).expect("objects"));
+                assert!(!links.are_whole(&[tip]) && links.are_whole(&[tip, last]));
+            }
+        }
+        assert_eq!(is(&world.pack(&format!("{all}\n{folder}\n")), &[tip]), Alone::Open, "a folder without its file");
+    }
+}

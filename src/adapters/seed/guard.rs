@@ -74,3 +74,40 @@ pub(super) fn guarded<T>(
     };
     (got, excess)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Works until it is stopped, for ten seconds at most.
+    fn until_stopped(stop: &AtomicBool) -> bool {
+        (0..10_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            stop.load(Relaxed)
+        })
+    }
+
+    #[test]
+    fn ends_what_takes_too_much() {
+        let never = AtomicBool::new(false);
+        let numbers = Numbers::default();
+        assert_eq!(guarded(&numbers, &never, |_| 7), (7, None));
+        numbers.bytes.store(10, Relaxed);
+        numbers.inflated.store((2 << 30) + 1000, Relaxed);
+        assert_eq!(guarded(&numbers, &never, |_| std::thread::sleep(EVERY * 5)).1, None);
+        numbers.inflated.store((2 << 30) + 1001, Relaxed);
+        assert_eq!(guarded(&numbers, &never, until_stopped), (true, Some(Excess::Work)));
+        let stop = AtomicBool::new(true);
+        assert_eq!(guarded(&Numbers::default(), &stop, until_stopped), (true, None));
+    }
+
+    #[test]
+    fn sees_memory() {
+        let (never, numbers) = (AtomicBool::new(false), Numbers::default());
+        let (stopped, excess) = guarded(&numbers, &never, |stop| {
+            let much = vec![1_u8; 160 << 20];
+            until_stopped(stop) && much.iter().all(|byte| *byte == 1)
+        });
+        assert_eq!((stopped, excess), (true, Some(Excess::Memory)));
+    }
+}

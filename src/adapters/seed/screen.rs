@@ -248,3 +248,113 @@ fn is_deep(links: &[u32], objects: usize) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::closed::Lookup;
+    use super::*;
+
+    const SHA1: gix::hash::Kind = gix::hash::Kind::Sha1;
+
+    fn tree(entries: &[(&str, &str)]) -> Vec<u8> {
+        let one = |(mode, name): &(&str, &str)| [format!("{mode} {name}\0").into_bytes(), vec![7; 20]].concat();
+        entries.iter().flat_map(one).collect()
+    }
+
+    /// Whether the second tree is plain after the first.
+    fn is_plain_after(first: &[(&str, &str)], second: &[(&str, &str)]) -> bool {
+        let (table, open) = (Default::default(), Mutex::default());
+        let lookup = Lookup { table: &table, open: Some(&open) };
+        let mut last = LastTree::default();
+        let mut look = |entries| {
+            open.lock().expect("no panic").clear(); // one id for files and folders
+            let checked = last.entries_hold(&tree(entries), SHA1, &lookup);
+            checked.is_some_and(|checked| {
+                let ordered = is_ordered(&mut last, &checked, SHA1);
+                let plain = ordered && names_are_plain(&last, &checked, SHA1);
+                if !ordered {
+                    last.clear();
+                }
+                plain
+            })
+        };
+        look(first);
+        look(second)
+    }
+
+    #[test]
+    fn trees() {
+        let base = [("100644", "a"), ("100644", "a.b"), ("100644", "c"), ("100644", "d")];
+        for good in [
+            &[("100644", "a"), ("100644", "a.b"), ("100755", "c"), ("100644", "d")][..],
+            &[("100644", "a"), ("100644", "d")],
+            &[("100644", "a.b"), ("40000", "a"), ("100644", "c")],
+            &[("100644", ".gitignore"), ("100644", "a")],
+            &[],
+        ] {
+            assert!(is_plain_after(&base, good) && is_plain_after(&[], good), "{good:?}");
+        }
+        for bad in [
+            &[("100644", "a"), ("100644", "a.b"), ("40000", "a"), ("100644", "c"), ("100644", "d")][..],
+            &[("100644", "a"), ("100644", "a.b"), ("100644", "c"), ("100644", "b"), ("100644", "d")],
+            &[("100644", "b"), ("100644", "a"), ("100644", "a.b"), ("100644", "c"), ("100644", "d")],
+            &[("100644", "a"), ("100644", "a.b"), ("100644", "c"), ("100644", "d"), ("100644", "d")],
+            &[("100644", "a"), ("100644", "a.b"), ("100644", "c"), ("100644", "c"), ("100644", "d")],
+            &[("40000", "a"), ("100644", "a.b")],
+            &[("100644", ".GIT")],
+            &[("100644", ".gitmodules")],
+            &[("120000", ".gitignore")],
+            &[("40000", "..")],
+            &[("100644", "a/b")],
+            &[("040000", "a")],
+            &[("100666", "a")],
+            &[("100644", "git~1")],
+            &[("100644", ".g\u{200c}it")],
+        ] {
+            assert!(!is_plain_after(&base, bad) && !is_plain_after(&[], bad), "{bad:?}");
+        }
+        // What was wrong with the last tree is not hidden by it.
+        let wrong = [("100644", "b"), ("100644", "a")];
+        assert!(!is_plain_after(&wrong, &wrong));
+    }
+
+    #[test]
+    fn commits() {
+        let id = "1".repeat(40);
+        let who = "A U Thor <a@example.com> 1700000000 +0100";
+        let commit = |tree: &str, author: &str| {
+            let text = format!("tree {tree}\nparent {id}\nauthor {author}\ncommitter {who}\nencoding x\n\nx\n");
+            commit_is_plain(text.as_bytes(), SHA1)
+        };
+        assert!(commit(&id, who) && commit(&id, "A <> 0 -0000"));
+        for author in [
+            "A <a> 01 +0000",
+            "A <a> 12345678901 +0000",
+            "A<a> 1 +0000",
+            "<a> 1 +0000",
+            "A <a 1 +0000",
+            "A <a> 1 0",
+            "A > <a> 1 +0000",
+            "A <a> 1",
+            "A <a>",
+            "A\0 <a> 1 +0000",
+            "A <<a> 1 +0000",
+            "A <a> 1 +00000",
+        ] {
+            assert!(!commit(&id, author), "{author}");
+        }
+        assert!(!commit(&"A".repeat(40), who) && !commit(&id[1..], who));
+        assert!(!commit_is_plain(format!("tree {id}\ncommitter {who}\n\n").as_bytes(), SHA1));
+    }
+
+    #[test]
+    fn nested_folders() {
+        // Each folder holds the next one and, as a diamond, the one behind that.
+        let chain = |n: u32| (0..n).flat_map(|at| [at | PARENT, at + 1, at + 2]).collect::<Vec<u32>>();
+        assert!(!is_deep(&chain(1_900), 1_902));
+        assert!(is_deep(&chain(2_100), 2_102));
+        let backwards: Vec<u32> = (0..2_100).rev().flat_map(|at| [at | PARENT, at + 1]).collect();
+        assert!(is_deep(&backwards, 2_101));
+        assert!(!is_deep(&[], 0) && !is_deep(&[9 | PARENT, 9, 12], 3), "numbers of nothing");
+    }
+}
