@@ -33,11 +33,12 @@ bomb () { # <seconds> <arguments of bomb-pack>...
 }
 
 test_case 'deltas of 1 GiB each' bomb 90 wide 4 1024
-test_case 'a chain, each link of which has to be kept' bomb 90 deep 40 60
-test_case 'such a chain of a folder' bomb 90 trees 40 30
+test_case 'a chain, each link of which has to be kept' bomb 90 deep 6 60
 # Those that take seconds, but many of them in a debug build.
 if test -n "${GMF_LONG:-}"; then
-	test_case 'a thousand of them' bomb 20 wide 1000 1024
+	test_case 'a long chain' bomb 60 deep 200 60
+	test_case 'a long chain of a folder' bomb 60 trees 200 30
+	test_case 'a thousand deltas' bomb 20 wide 1000 1024
 	test_case 'a hundred thousand' bomb 60 wide 100000 1024
 	test_case 'deltas that are each within the limit of one object' bomb 60 wide 1000 60
 	test_case 'a longer chain of smaller ones' bomb 60 deep 2000 20
