@@ -20,7 +20,6 @@ use crate::wire::RefList;
 
 impl Seeder<'_> {
     /// Proves what is in a quarantine, and moves it into the repository, with the tags that follow it.
-    #[expect(clippy::too_many_arguments)]
     pub(super) fn take_over(
         &self,
         session: &mut Session,
