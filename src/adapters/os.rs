@@ -248,6 +248,15 @@ pub fn file_stamp(path: &std::path::Path) -> Option<FileStamp> {
     })
 }
 
+/// Returns how much memory this process has for itself, in bytes: mapped files do not count. `None` where the system does
+/// not tell (`statm` in proc(5), in pages).
+pub fn own_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut pages = text.split(' ').skip(1).map_while(|word| word.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()?, pages.next()?);
+    Some(resident.saturating_sub(shared).saturating_mul(rustix::param::page_size() as u64))
+}
+
 /// Returns the files that processes of this user have open; `None` where the system does not tell (proc(5)).
 pub fn open_files() -> Option<std::collections::HashSet<std::path::PathBuf>> {
     std::fs::read_link("/proc/self/fd/0").ok()?;

@@ -176,7 +176,7 @@ fn proof(times: u32) {
     );
     let index = index.expect("a good pack").index_path.expect("an index");
     for _ in 0..times {
-        assert!(matches!(alone(&index, parent.as_slice(), HASH).expect("a good pack"), Alone::Whole));
+        assert!(matches!(alone(&index, parent.as_slice(), HASH, None).expect("a good pack"), Alone::Whole));
     }
 }
 

@@ -32,9 +32,14 @@ impl Odb {
         self.0.exists(id)
     }
 
+    /// Returns what kind of object it is; `None` where it is not here.
+    pub fn kind(&self, id: &ObjectId) -> Option<gix::objs::Kind> {
+        self.0.try_header(id).ok().flatten().map(|header| header.kind)
+    }
+
     /// Returns whether the object is here and a commit.
     pub fn is_commit(&self, id: &ObjectId) -> bool {
-        self.0.try_header(id).is_ok_and(|header| header.is_some_and(|h| h.kind == gix::objs::Kind::Commit))
+        self.kind(id) == Some(gix::objs::Kind::Commit)
     }
 
     /// Returns when a commit was committed, in seconds since 1970; `None` for what is not here or no commit.

@@ -86,6 +86,12 @@ impl Repo {
         command
     }
 
+    /// As [`Repo::git`], for a command that may take `seconds` of CPU time, and is then ended by the system (`ulimit` in sh(1)).
+    pub fn git_within<S: AsRef<std::ffi::OsStr>>(&self, seconds: u64, args: impl IntoIterator<Item = S>) -> Command {
+        let limited = process::shell(&format!("ulimit -t {seconds} && exec git"), args);
+        address(limited, &self.git_dir, self.ambient)
+    }
+
     /// Returns the configuration that is in force in it.
     ///
     /// # Errors
@@ -416,7 +422,10 @@ impl Repo {
 /// Returns `git` for the repository with this git directory. What the environment says of a repository is kept where it is
 /// `ambient`.
 fn addressed(git_dir: &Path, ambient: bool) -> Command {
-    let mut command = process::git(None::<&str>);
+    address(process::git(None::<&str>), git_dir, ambient)
+}
+
+fn address(mut command: Command, git_dir: &Path, ambient: bool) -> Command {
     if !ambient {
         for name in LOCAL_ENV {
             command.env_remove(name);

@@ -3,14 +3,14 @@
 //! to it, the pack holds what the tips reach and nothing else: links make no circle, as names are hashes, so that whoever
 //! follows them backwards ends at a tip. A walk over what is reachable has nothing to add.
 //!
-//! It is several times as fast as `git rev-list --objects`: commits, trees and
-//! tags are decoded along their delta chains, on all cores, and of a tree only the entries that differ from the tree
-//! decoded before it are looked up. That objects hash to their names is known from indexing, which computed the names.
+//! It is several times as fast as `git rev-list --objects`: commits, trees and tags are decoded along their delta chains,
+//! on all cores, and of a tree only the entries that differ from the tree decoded before it are looked up ([`super::tree`]). That objects hash to their names is known from indexing, which computed the names.
 //! Fetches into a repository that has history lead out of their pack; those are proved by `git rev-list`.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use gix::ObjectId;
 use gix::hashtable::HashMap;
@@ -19,19 +19,24 @@ use gix::odb::pack::cache::delta::{Tree, traverse};
 use gix::odb::pack::data::entry::Header;
 use gix::odb::pack::{data, index};
 
+use super::guard::guarded;
+use super::meter::{Meter, Numbers};
+use super::screen::{Screen, Screened};
+use super::tree::LastTree;
+
 /// Objects by their names.
-type Table = HashMap<ObjectId, Object>;
+pub(super) type Table = HashMap<ObjectId, Object>;
 
 /// What is known of an object in a pack.
 #[derive(Debug)]
-struct Object {
+pub(super) struct Object {
     kind: Kind,
     /// Whether a link leads to it.
     reached: AtomicBool,
 }
 
 impl Object {
-    fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: Kind) -> Self {
         Object { kind, reached: AtomicBool::new(false) }
     }
 }
@@ -47,17 +52,37 @@ pub enum Alone {
     Beside(ObjectId),
 }
 
-/// Returns what the pack with that index is, of which `tips` were asked for.
+/// Returns what the pack with that index is, of which `tips` were asked for. `screened` takes what is unusual in it.
 ///
 /// # Errors
 /// Where the pack cannot be read, or an object in it is no object; for a caller that is as good as [`Alone::Open`].
-pub fn alone(index: &Path, tips: &[ObjectId], hash: gix::hash::Kind) -> gix::Result<Alone> {
+pub fn alone(
+    index: &Path,
+    tips: &[ObjectId],
+    hash: gix::hash::Kind,
+    screened: Option<&Mutex<Screened>>,
+) -> gix::Result<Alone> {
     let pack = Pack::open(index, hash)?;
     let table: Table = pack.objects().collect();
-    if !tips.iter().all(|tip| table.contains_key(tip)) || !pack.follow(&Lookup { table: &table, open: None })? {
+    if !tips.iter().all(|tip| table.contains_key(tip))
+        || !pack.follow(&Lookup { table: &table, open: None }, screened)?
+    {
         return Ok(Alone::Open);
     }
     Ok(beside(&table, tips).map_or(Alone::Whole, Alone::Beside))
+}
+
+/// Has `screened` take what is unusual in the pack with that index, wherever its links lead; returns those that lead out.
+///
+/// # Errors
+/// Where the pack cannot be read, an object in it is no object, or a link says another kind than its object has.
+pub fn screen(index: &Path, hash: gix::hash::Kind, screened: &Mutex<Screened>) -> gix::Result<HashMap<ObjectId, Kind>> {
+    let pack = Pack::open(index, hash)?;
+    let (table, open) = (pack.objects().collect(), Mutex::default());
+    match pack.follow(&Lookup { table: &table, open: Some(&open) }, Some(screened))? {
+        true => Ok(open.into_inner().unwrap_or_default()),
+        false => Err(damage("an object cannot be read, or is not of the kind that a link to it says")),
+    }
 }
 
 /// Returns an object that no link leads to and that is no tip.
@@ -90,7 +115,7 @@ impl Links {
             self.table.entry(id).or_insert(object); // one that is there already keeps what is known of it
         }
         let open = Mutex::new(std::mem::take(&mut self.open));
-        let good = pack.follow(&Lookup { table: &self.table, open: Some(&open) })?;
+        let good = pack.follow(&Lookup { table: &self.table, open: Some(&open) }, None)?;
         self.open = open.into_inner().unwrap_or_default();
         let (table, mut good) = (&self.table, good);
         self.open.retain(|id, kind| {
@@ -128,8 +153,8 @@ struct Pack {
     hash: gix::hash::Kind,
     index: index::File,
     data: data::File,
-    /// By offset, ascending.
-    entries: Vec<(data::Offset, ObjectId)>,
+    /// Where each is and its number in the index, by offset, ascending.
+    entries: Vec<(data::Offset, u32)>,
     kinds: Vec<Kind>,
 }
 
@@ -138,72 +163,90 @@ impl Pack {
         let path = index_path.with_extension("pack");
         let index = index::File::at(index_path, hash)?;
         let data = data::File::at(&path, hash)?;
-        let mut entries: Vec<(data::Offset, ObjectId)> = index.iter().map(|e| (e.pack_offset, e.oid)).collect();
+        let mut entries: Vec<_> = (0..index.num_objects()).map(|at| (index.pack_offset_at_index(at), at)).collect();
         entries.sort_unstable();
         let kinds = kinds(&entries, &index, &data)?;
         Ok(Pack { path, hash, index, data, entries, kinds })
     }
 
     fn objects(&self) -> impl Iterator<Item = (ObjectId, Object)> {
-        self.entries.iter().zip(&self.kinds).map(|((_, id), kind)| (*id, Object::new(*kind)))
+        let id = |at: u32| self.index.oid_at_index(at).to_owned();
+        self.entries.iter().zip(&self.kinds).map(move |((_, at), kind)| (id(*at), Object::new(*kind)))
     }
 
-    /// Decodes all commits, trees and tags, and returns whether all their links hold.
-    fn follow(mut self, lookup: &Lookup) -> gix::Result<bool> {
+    /// Decodes all commits, trees and tags, and returns whether all their links hold. `screened` takes what is unusual.
+    fn follow(mut self, lookup: &Lookup, screened: Option<&Mutex<Screened>>) -> gix::Result<bool> {
         if self.kinds.iter().all(|kind| *kind == Kind::Blob) {
             return Ok(true);
         }
+        let kinds = self.kinds.len();
         let all = std::mem::take(&mut self.entries).into_iter().zip(std::mem::take(&mut self.kinds));
         // gix 0.90 reads the first of these from where the pack's first object is: that must be in, whatever it is.
         let needed = all.enumerate().filter(|(at, (_, kind))| *at == 0 || *kind != Kind::Blob);
-        let offsets: Vec<data::Offset> = needed.map(|(_, ((offset, _), _))| offset).collect();
+        let numbers: Vec<u32> = needed.map(|(_, ((_, number), _))| number).collect();
         let (hash, index) = (self.hash, &self.index);
         let tree = Tree::from_offsets_in_pack(
             &self.path,
-            offsets.into_iter(),
-            &|offset| *offset,
+            numbers.into_iter(),
+            &|number| index.pack_offset_at_index(*number),
             &|id| Ok(index.lookup(id).map(|at| index.pack_offset_at_index(at))),
             &mut gix::progress::Discard,
             &super::NEVER,
             hash,
         )?;
-        let (open, mut last) = (AtomicBool::new(false), LastTree::default());
+        let open = AtomicBool::new(false);
         let opened = &open;
-        tree.traverse(
-            |range, pack: &data::File| pack.entry_slice(range),
-            &self.data,
-            self.data.pack_end() as u64,
-            move |_, _, context| {
-                let kind = context.entry.header.as_kind();
-                if !kind.is_some_and(|kind| links_hold(kind, context.decompressed, hash, lookup, &mut last)) {
-                    opened.store(true, Relaxed);
-                    return Err(damage("a link leads out of the pack"));
-                }
-                Ok(())
-            },
-            traverse::Options {
-                object_progress: Box::new(gix::progress::Discard),
-                size_progress: &mut gix::progress::Discard,
-                thread_limit: None,
-                should_interrupt: &super::NEVER,
-                object_hash: hash,
-                alloc_limit_bytes: Some(super::ALLOC_LIMIT),
-            },
-        )
-        .map(|_| true)
-        .or_else(|err| if open.load(Relaxed) { Ok(false) } else { Err(err) })
+        let mut last = LastTree::default();
+        let mut screen = screened.map(|screened| Screen::new(index, hash, screened));
+        let numbers = Arc::new(Numbers::default());
+        numbers.bytes.store(self.data.data_len() as u64, Relaxed);
+        numbers.received.store(kinds, Relaxed);
+        let (followed, excess) = guarded(&numbers, &super::NEVER, |stop| {
+            tree.traverse(
+                |range, pack: &data::File| pack.entry_slice(range),
+                &self.data,
+                self.data.pack_end() as u64,
+                move |number, _, context| {
+                    let data = context.decompressed;
+                    let kind = context.entry.header.as_kind().ok_or_else(|| damage("a delta without a base"))?;
+                    let held = links_hold(kind, data, hash, lookup, &mut last);
+                    let Some(checked) = held else {
+                        opened.store(true, Relaxed);
+                        return Err(damage("a link leads out of the pack"));
+                    };
+                    if let Some(screen) = &mut screen {
+                        screen.look(*number, kind, data, &mut last, checked);
+                    }
+                    Ok(())
+                },
+                traverse::Options {
+                    object_progress: Box::new(gix::progress::Discard),
+                    size_progress: &mut Meter::inflated(Arc::clone(&numbers)),
+                    thread_limit: None,
+                    should_interrupt: stop,
+                    object_hash: hash,
+                    alloc_limit_bytes: Some(super::ALLOC_LIMIT),
+                },
+            )
+        });
+        match followed {
+            Ok(_) => Ok(true),
+            Err(_) if open.load(Relaxed) => Ok(false),
+            Err(_) if excess.is_some() => Err(damage("it takes too much to look at")),
+            Err(err) => Err(err),
+        }
     }
 }
 
 /// What a link is held against.
-struct Lookup<'a> {
-    table: &'a Table,
+pub(super) struct Lookup<'a> {
+    pub(super) table: &'a Table,
     /// Takes what is not in the table; without it, such a link does not hold.
-    open: Option<&'a Mutex<HashMap<ObjectId, Kind>>>,
+    pub(super) open: Option<&'a Mutex<HashMap<ObjectId, Kind>>>,
 }
 
 impl Lookup<'_> {
-    fn is(&self, id: &ObjectId, kind: Kind) -> bool {
+    pub(super) fn is(&self, id: &ObjectId, kind: Kind) -> bool {
         match (self.table.get(id), self.open) {
             (Some(found), _) => {
                 found.reached.store(true, Relaxed);
@@ -216,7 +259,7 @@ impl Lookup<'_> {
 }
 
 /// Returns the kind of each entry, in order: a delta is of its base's kind.
-fn kinds(entries: &[(data::Offset, ObjectId)], index: &index::File, pack: &data::File) -> gix::Result<Vec<Kind>> {
+fn kinds(entries: &[(data::Offset, u32)], index: &index::File, pack: &data::File) -> gix::Result<Vec<Kind>> {
     let damaged = || damage("a delta has no base in the pack");
     let mut kinds: Vec<Option<Kind>> = vec![None; entries.len()];
     for at in 0..entries.len() {
@@ -245,155 +288,93 @@ fn kinds(entries: &[(data::Offset, ObjectId)], index: &index::File, pack: &data:
     Ok(kinds.into_iter().map(|kind| kind.unwrap_or(Kind::Blob)).collect())
 }
 
-fn links_hold(kind: Kind, data: &[u8], hash: gix::hash::Kind, lookup: &Lookup, last: &mut LastTree) -> bool {
+/// Returns whether its links hold, and for a tree which entries were looked at.
+fn links_hold(
+    kind: Kind,
+    data: &[u8],
+    hash: gix::hash::Kind,
+    lookup: &Lookup,
+    last: &mut LastTree,
+) -> Option<Range<usize>> {
     let is = |id: &ObjectId, kind: Kind| lookup.is(id, kind);
-    match kind {
+    let hold = match kind {
         Kind::Blob => true,
-        Kind::Tree => last.entries_hold(data, hash, lookup),
+        Kind::Tree => return last.entries_hold(data, hash, lookup),
         Kind::Commit => gix::objs::CommitRef::from_bytes(data, hash)
             .is_ok_and(|commit| is(&commit.tree(), Kind::Tree) && commit.parents().all(|p| is(&p, Kind::Commit))),
         Kind::Tag => gix::objs::TagRef::from_bytes(data, hash).is_ok_and(|tag| is(&tag.target(), tag.target_kind)),
-    }
-}
-
-/// The tree that was checked last on this thread. Trees come along their delta chains, so the next one is much like it.
-#[derive(Debug, Default, Clone)]
-struct LastTree {
-    data: Vec<u8>,
-    /// Where its entries end, ascending.
-    ends: Vec<usize>,
-}
-
-impl LastTree {
-    /// Checks the entries of `data` that are not, byte for byte, entries of the last tree; then it is the last tree.
-    fn entries_hold(&mut self, data: &[u8], hash: gix::hash::Kind, lookup: &Lookup) -> bool {
-        let same_start = data.iter().zip(&self.data).take_while(|(a, b)| a == b).count();
-        let same_end = data.iter().rev().zip(self.data.iter().rev()).take_while(|(a, b)| a == b).count();
-        let kept = self.ends.partition_point(|end| *end <= same_start);
-        let mut ends: Vec<usize> = self.ends[..kept].to_vec();
-        let mut at = ends.last().copied().unwrap_or(0);
-        while at < data.len() {
-            if data.len() - at <= same_end && at + self.data.len() >= data.len() {
-                // The rest is the last tree's, if an entry began there in that as well.
-                let theirs = at + self.data.len() - data.len();
-                let first = self.ends.partition_point(|end| *end <= theirs);
-                if theirs == 0 || (first > 0 && self.ends[first - 1] == theirs) {
-                    ends.extend(self.ends[first..].iter().map(|end| end + data.len() - self.data.len()));
-                    break;
-                }
-            }
-            let Some(end) = entry_holds(&data[at..], hash, lookup) else { return false };
-            at += end;
-            ends.push(at);
-        }
-        self.data.clear();
-        self.data.extend_from_slice(data);
-        self.ends = ends;
-        true
-    }
-}
-
-/// Checks the first entry of `data` (`<mode> <name>NUL<id>`), and returns its length; `None` where it does not hold.
-fn entry_holds(data: &[u8], hash: gix::hash::Kind, lookup: &Lookup) -> Option<usize> {
-    let space = data.iter().take(LONGEST_MODE + 1).position(|byte| *byte == b' ')?;
-    let mode = mode(&data[..space])?;
-    let name = data[space + 1..].iter().position(|byte| *byte == 0).filter(|len| *len > 0)?;
-    let start = space + 1 + name + 1;
-    let end = start + hash.len_in_bytes();
-    let id = ObjectId::from_bytes_or_panic(data.get(start..end)?);
-    // By the file type of the mode alone, as `canon_mode()` in git's `object.h` has it.
-    let holds = match mode & 0o170_000 {
-        0o040_000 => lookup.is(&id, Kind::Tree),
-        0o100_000 | 0o120_000 => lookup.is(&id, Kind::Blob),
-        _ => true, // a submodule's commit is in another repository; so git reads any other type
     };
-    holds.then_some(end)
-}
-
-/// git writes six digits, and reads any number of them; whoever wrote more has them proved by git.
-const LONGEST_MODE: usize = 16;
-
-/// Returns the mode that git reads from so many octal digits (`parse_mode` in its `object.h`); `None` where it reads none.
-/// Leading zeros are read, and left to those who check.
-fn mode(digits: &[u8]) -> Option<u32> {
-    let value = |mode: u32, digit: &u8| matches!(digit, b'0'..=b'7').then(|| (mode << 3) | u32::from(digit - b'0'));
-    (!digits.is_empty()).then(|| digits.iter().try_fold(0, value))?
+    hold.then_some(0..0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::git::repo::Repo;
+    use crate::adapters::process;
 
-    fn id(n: u8) -> ObjectId {
-        ObjectId::from_bytes_or_panic(&[n; 20])
+    struct World {
+        _dir: tempfile::TempDir,
+        repo: Repo,
     }
 
-    fn tree(entries: &[(&str, &str, u8)]) -> Vec<u8> {
-        entries
-            .iter()
-            .flat_map(|(mode, name, n)| [format!("{mode} {name}\0").into_bytes(), vec![*n; 20]].concat())
-            .collect()
-    }
-
-    fn table() -> Table {
-        let objects = [(id(1), Kind::Blob), (id(2), Kind::Blob), (id(3), Kind::Tree)];
-        objects.into_iter().map(|(id, kind)| (id, Object::new(kind))).collect()
-    }
-
-    #[test]
-    fn trees_one_after_the_other() {
-        let sha1 = gix::hash::Kind::Sha1;
-        let table = &Lookup { table: &table(), open: None };
-        let mut last = LastTree::default();
-        let base = tree(&[("100644", "a", 1), ("100644", "b", 2), ("40000", "c", 3), ("160000", "d", 9)]);
-        assert!(last.entries_hold(&base, sha1, table));
-        assert_eq!(last.ends.len(), 4);
-        for good in [
-            tree(&[("100644", "a", 1), ("100644", "b", 1), ("40000", "c", 3), ("160000", "d", 9)]),
-            tree(&[("100644", "b", 2), ("40000", "c", 3)]),
-            tree(&[("100644", "0", 1), ("100644", "b", 2), ("40000", "c", 3)]),
-            tree(&[]),
-            base.clone(),
-            tree(&[("0100644", "a", 1), ("040000", "c", 3), ("60000", "git takes it for a submodule", 9)]),
-        ] {
-            assert!(last.entries_hold(&good, sha1, table));
-            let mut alone = LastTree::default();
-            assert!(alone.entries_hold(&good, sha1, table));
-            assert_eq!(alone.ends, last.ends);
+    impl World {
+        fn git(&self, args: &[&str], input: &str) -> String {
+            let out = process::output(&mut self.repo.git(args), input.as_bytes()).expect("git");
+            String::from_utf8_lossy(&out).trim().to_owned()
         }
-        for bad in [
-            tree(&[("100644", "a", 1), ("100644", "b", 7), ("40000", "c", 3), ("160000", "d", 9)]),
-            tree(&[("100644", "a", 3)]),
-            tree(&[("40000", "a", 1)]),
-            tree(&[("100644", "a", 1), ("100644", "", 1)]),
-            base[..base.len() - 1].to_vec(),
-            tree(&[("+40000", "a", 3)]),
-            tree(&[("-40000", "a", 3)]),
-            tree(&[("", "a", 1)]),
-            tree(&[("100648", "a", 1)]),
-            tree(&[("0x1f", "a", 1)]),
-            b"garbage".to_vec(),
-        ] {
-            assert!(!last.clone().entries_hold(&bad, sha1, table), "{bad:?}");
+
+        /// Returns the index of a pack of these objects.
+        fn pack(&self, ids: &str) -> PathBuf {
+            let base = self.repo.objects.join("pack/pack");
+            let name = self.git(&["pack-objects", "-q", &base.to_string_lossy()], ids);
+            self.repo.objects.join(format!("pack/pack-{name}.idx"))
         }
     }
 
     #[test]
-    fn a_common_end_that_is_no_entry_of_the_last_tree_is_checked() {
+    fn a_pack_holds_what_its_tips_reach_and_nothing_else() {
         let sha1 = gix::hash::Kind::Sha1;
-        let mut table = table();
-        // The last tree hides, in a name, what is a whole entry of the next one.
-        let hidden = tree(&[("100644", "x", 7)]);
-        let mut wide = b"100644 ".to_vec();
-        wide.extend_from_slice(&[b'n'; 4]);
-        wide.push(0);
-        let mut blob = hidden[hidden.len() - 20..].to_vec();
-        blob.truncate(20);
-        wide.extend_from_slice(&blob);
-        table.insert(id(7), Object::new(Kind::Blob));
-        let mut last = LastTree::default();
-        assert!(last.entries_hold(&wide, sha1, &Lookup { table: &table, open: None }));
-        table.remove(&id(7));
-        assert!(!last.entries_hold(&hidden, sha1, &Lookup { table: &table, open: None }));
+        let dir = tempfile::tempdir().expect("a folder");
+        let world = World { repo: Repo::bare(dir.path(), sha1), _dir: dir };
+        world.git(&["init", "-q", "--bare"], "");
+        let stream: String = (1..30)
+            .map(|n| {
+                format!("commit refs/heads/a\ncommitter C <c> {n} +0000\ndata 0\nM 644 inline d/{n}\ndata 2\n{n:02}\n")
+            })
+            .collect();
+        world.git(&["fast-import", "--quiet"], &stream);
+        let id = |name: &str| world.git(&["rev-parse", name], "").parse::<ObjectId>().expect("an id");
+        let all = world.git(&["rev-list", "--objects", "--no-object-names", "a"], "");
+        let (tip, before) = (id("a"), id("a~1"));
+        let whole = world.pack(&all);
+        let is = |index: &Path, tips: &[ObjectId]| alone(index, tips, sha1, None).expect("a pack");
+        assert_eq!(is(&whole, &[tip]), Alone::Whole);
+        assert_eq!(is(&whole, &[tip, before]), Alone::Whole);
+        assert_eq!(is(&whole, &[before]), Alone::Beside(tip));
+        assert_eq!(is(&whole, &[before, sha1.empty_tree()]), Alone::Open, "a tip that it lacks");
+        let less = all.lines().filter(|line| *line != id("a~9:d").to_string()).map(|line| format!("{line}\n"));
+        assert_eq!(is(&world.pack(&less.collect::<String>()), &[tip]), Alone::Open);
+        // A file, a folder with a file, a tag of what is there, a commit on top.
+        let file = world.git(&["hash-object", "-w", "--stdin"], "beside");
+        let folder = world.git(&["mktree"], &format!("100644 blob {file}\tx\n"));
+        let tag = format!("object {tip}\ntype commit\ntag t\ntagger C <c> 1 +0000\n\n");
+        let tag = world.git(&["hash-object", "-w", "-t", "tag", "--stdin"], &tag);
+        let commit = format!("tree {}\nparent {tip}\nauthor C <c> 1 +0000\ncommitter C <c> 1 +0000\n\n", id("a:"));
+        let commit = world.git(&["hash-object", "-w", "-t", "commit", "--stdin"], &commit);
+        for beside in [&file, &format!("{file}\n{folder}"), &tag, &commit] {
+            let index = world.pack(&format!("{all}\n{beside}\n"));
+            let last: ObjectId = beside.lines().last().and_then(|id| id.parse().ok()).expect("an id");
+            assert_eq!(is(&index, &[tip]), Alone::Beside(last));
+            assert_eq!(is(&index, &[tip, last]), Alone::Whole);
+            // In several packs as in one, in any order.
+            let beside = world.pack(&format!("{beside}\n"));
+            for packs in [[&whole, &beside], [&beside, &whole]] {
+                let mut links = Links::new(sha1);
+                packs.iter().for_each(|index| links.add(index).expect("objects"));
+                assert!(!links.are_whole(&[tip]) && links.are_whole(&[tip, last]));
+            }
+        }
+        assert_eq!(is(&world.pack(&format!("{all}\n{folder}\n")), &[tip]), Alone::Open, "a folder without its file");
     }
 }

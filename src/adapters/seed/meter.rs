@@ -1,7 +1,7 @@
 //! gix's progress tree, reduced to the numbers that people are shown.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use gix::progress::{Id, MessageLevel, Step, StepShared, UNKNOWN, Unit};
 
@@ -16,6 +16,10 @@ pub struct Numbers {
     pub resolved: StepShared,
     /// Bytes of the pack.
     pub bytes: Arc<AtomicU64>,
+    /// Bytes that came of it, by inflating and by applying deltas.
+    pub inflated: StepShared,
+    /// Whether all of it is here and is being resolved.
+    pub unpacking: AtomicBool,
 }
 
 /// A node of the tree.
@@ -31,11 +35,17 @@ impl Meter {
         Self::node(numbers, UNKNOWN)
     }
 
+    /// Returns a node that counts inflated bytes into `numbers`.
+    pub fn inflated(numbers: Arc<Numbers>) -> Self {
+        Self::node(numbers, *b"IWDB")
+    }
+
     /// The names are those of `gix_pack::index::write::ProgressId`.
     fn node(numbers: Arc<Numbers>, id: Id) -> Self {
         let step = match &id {
             b"IWIO" => Arc::clone(&numbers.received),
             b"IWRO" => Arc::clone(&numbers.resolved),
+            b"IWDB" => Arc::clone(&numbers.inflated),
             _ => StepShared::default(),
         };
         Meter { numbers, id, step }
@@ -64,6 +74,9 @@ impl gix::Progress for Meter {
     fn init(&mut self, max: Option<Step>, _unit: Option<Unit>) {
         if self.id == *b"IWIO" {
             self.numbers.total.store(max.unwrap_or(0), Relaxed);
+        }
+        if self.id == *b"IWRO" {
+            self.numbers.unpacking.store(true, Relaxed);
         }
     }
 

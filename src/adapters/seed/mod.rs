@@ -4,13 +4,16 @@
 
 mod closed;
 mod contents;
+mod guard;
 pub mod keep;
 mod meter;
 mod pack;
 pub mod quarantine;
 pub mod room;
 mod salvage;
+mod screen;
 mod session;
+mod tree;
 
 use std::sync::atomic::AtomicBool;
 
@@ -19,10 +22,11 @@ pub use contents::Contents;
 pub use meter::Numbers;
 pub use pack::{Indexing, strict_option};
 pub use salvage::Partial;
+pub use screen::Screened;
 pub use session::Session;
 
-/// No single object may take more memory than this in gix; `git` streams such blobs, and a hostile size costs nothing.
-const ALLOC_LIMIT: usize = 1 << 31;
+/// No single object may take more memory than this in gix: what is larger, `git index-pack` streams.
+const ALLOC_LIMIT: usize = 64 << 20;
 
 /// gix asks this whether to stop. A mirror is left by ending its channel, and a signal ends the whole process.
 static NEVER: AtomicBool = AtomicBool::new(false);

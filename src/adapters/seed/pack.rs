@@ -7,9 +7,11 @@
 use std::cell::RefCell;
 use std::io::{BufRead, Read};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::guard::{Excess, guarded};
 use super::meter::{Meter, Numbers};
 use super::quarantine::Quarantine;
 use super::room::Roomy;
@@ -22,6 +24,11 @@ use crate::values::{Error, Kind, Result};
 
 /// From this many objects on `git index-pack` is used: gix would hold more than about 1 GiB.
 const MANY_OBJECTS: u32 = 8_000_000;
+
+/// CPU seconds that `git index-pack` may take where it reads a pack as it comes.
+const LONGEST: u64 = 3600;
+/// And where gix has given up: one for so many bytes.
+const BYTES_A_SECOND: u64 = 2 << 20;
 
 /// How and where to index.
 pub struct Indexing<'a> {
@@ -63,54 +70,93 @@ impl Indexing<'_> {
         let objects = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let mut whole = header.chain(reader);
         if self.strict.is_some() || objects >= MANY_OBJECTS {
-            return self.by_git(&mut whole).map(|()| u64::from(objects));
+            return self.by_git(&mut whole, objects).map(|()| u64::from(objects));
         }
         let mut whole = Kept::new(&mut whole, self.quarantine);
         let options = gix::odb::pack::bundle::write::Options {
             alloc_limit_bytes: Some(super::ALLOC_LIMIT),
             ..Default::default()
         };
-        let outcome = gix::odb::pack::Bundle::write_to_directory(
-            &mut whole,
-            Some(&self.quarantine.packs()),
-            &mut Meter::root(Arc::clone(&self.numbers)),
-            stop,
-            thin,
-            self.repo.hash,
-            options,
-        )
-        .map_err(|err| {
-            let came = u32::try_from(self.numbers.received.load(Relaxed)).unwrap_or(0);
-            let cut = whole.has_ended();
-            *self.partial.borrow_mut() = whole.partial(came, objects);
-            let cause = err.probable_cause();
-            // What the system says is of this machine: the mirror's stream has not failed.
-            let system = |err: &std::io::Error| {
-                use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
-                !matches!(err.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
-            };
-            match err.iter_errors().filter_map(|err| err.downcast_ref()).any(system) {
-                _ if cut => Error::new(Kind::Channel, format!("it broke off after {came} of {objects} objects")),
-                true => Error::new(Kind::Local, format!("cannot store its pack: {cause}")),
-                false => Error::new(Kind::Proof, format!("its pack is damaged: {cause}")),
+        let (outcome, excess) = guarded(&self.numbers, stop, |stop| {
+            gix::odb::pack::Bundle::write_to_directory(
+                &mut whole,
+                Some(&self.quarantine.packs()),
+                &mut Meter::root(Arc::clone(&self.numbers)),
+                stop,
+                thin,
+                self.repo.hash,
+                options,
+            )
+        });
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(_) if excess == Some(Excess::Work) => {
+                return Err(Error::new(Kind::Protocol, "its pack becomes too large when it is unpacked"));
             }
-        })?;
+            Err(err) if self.numbers.unpacking.load(Relaxed) && (excess.is_some() || err.is_resource_exhausted()) => {
+                tracing::debug!(?excess, "a pack takes too much memory; git indexes it");
+                return self.again_by_git(whole).map(|()| u64::from(objects));
+            }
+            Err(err) => {
+                let came = u32::try_from(self.numbers.received.load(Relaxed)).unwrap_or(0);
+                let cut = whole.has_ended();
+                *self.partial.borrow_mut() = whole.partial(came, objects);
+                let cause = err.probable_cause();
+                // What the system says is of this machine: the mirror's stream has not failed.
+                let system = |err: &std::io::Error| {
+                    use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+                    !matches!(err.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
+                };
+                return Err(match err.iter_errors().filter_map(|err| err.downcast_ref()).any(system) {
+                    _ if cut => Error::new(Kind::Channel, format!("it broke off after {came} of {objects} objects")),
+                    true => Error::new(Kind::Local, format!("cannot store its pack: {cause}")),
+                    false => Error::new(Kind::Proof, format!("its pack is damaged: {cause}")),
+                });
+            }
+        };
         if let Some(keep) = outcome.keep_path {
             let _ = std::fs::remove_file(keep);
         }
         Ok(u64::from(outcome.index.num_objects))
     }
 
-    fn by_git(&self, pack: &mut dyn Read) -> Result<()> {
-        let mut command = self.repo.git(["index-pack", "--stdin", "--fix-thin"]);
+    fn by_git(&self, pack: &mut dyn Read, objects: u32) -> Result<()> {
+        let mut command = self.index_pack(objects, LONGEST);
         command.args(&self.strict);
-        self.repo.with_quarantine(&mut command, self.quarantine.path());
         let mut pack = Told { inner: pack, numbers: &self.numbers };
         match process::fed(&mut command, &mut pack)? {
             Fed::Well => Ok(()),
             Fed::Cut(_) => Err(Error::new(Kind::Channel, "it broke off within its pack")),
             Fed::Failed(_, err) => Err(blame(err)),
         }
+    }
+
+    /// Has git index a pack of which gix would keep too much: git streams large files, and forgets what others are deltas of
+    /// when that becomes too much.
+    fn again_by_git(&self, whole: Kept) -> Result<()> {
+        let failed = || Error::doing(Kind::Local, "cannot read what came");
+        let whole = whole.whole().ok_or_else(|| Error::new(Kind::Local, "what came is not kept"))?;
+        let file = whole.open().map_err(failed())?;
+        let bytes = file.metadata().map_err(failed())?.len();
+        // By default as long as a mirror may take in all, and longer for what takes longer to fetch.
+        let seconds = 20 + bytes / BYTES_A_SECOND;
+        let mut command = self.index_pack(u32::try_from(self.numbers.received.load(Relaxed)).unwrap_or(0), seconds);
+        process::output_from(&mut command, file)
+            .map(|_| ())
+            .map_err(|err| Error::new(Kind::Protocol, format!("its pack takes too much to unpack: {}", err.message)))
+    }
+
+    /// Returns `git index-pack` that holds little in memory, and takes so many seconds of CPU time at most.
+    fn index_pack(&self, objects: u32, seconds: u64) -> Command {
+        const LITTLE: [&str; 6] =
+            ["-c", "core.bigFileThreshold=16m", "-c", "core.deltaBaseCacheLimit=16m", "-c", "pack.threads=1"];
+        let args = LITTLE.into_iter().chain(["index-pack", "--stdin", "--fix-thin"]);
+        let mut command = self.repo.git_within(seconds, args);
+        self.repo.with_quarantine(&mut command, self.quarantine.path());
+        // git has an array of all objects; nothing else may be larger than what one object may have (git's wrapper.c).
+        let limit = super::ALLOC_LIMIT as u64 + u64::from(objects) * 200;
+        command.env("GIT_ALLOC_LIMIT", limit.to_string());
+        command
     }
 }
 

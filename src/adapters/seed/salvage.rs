@@ -78,6 +78,21 @@ pub(super) struct Kept<'a> {
     end: Option<End>,
 }
 
+/// A whole pack that gix could not index. The file goes with it.
+pub(super) struct Whole(PathBuf);
+
+impl Whole {
+    pub(super) fn open(&self) -> std::io::Result<File> {
+        File::open(&self.0)
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -102,6 +117,11 @@ impl<'a> Kept<'a> {
         let objects = if cut { objects } else { objects.checked_sub(1)? };
         let file = self.name.take_if(|_| objects > 0 && objects < total)?;
         Some(Partial { file, objects, total, cut })
+    }
+
+    /// Returns the file that gix has written, where the pack came whole.
+    pub(super) fn whole(mut self) -> Option<Whole> {
+        self.name.take().map(Whole)
     }
 
     /// gix makes this file before it reads, and one for the index later.

@@ -129,6 +129,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
                 haves: &request.haves,
                 include_tag: request.include_tag,
                 clone: seen.clone,
+                by_canonical: true,
                 canonical: &seen.canonical,
             }));
         }

@@ -96,7 +96,8 @@ impl Seeder<'_> {
         if wants.is_empty() {
             return Ok((0, None));
         }
-        let wanted = Wanted { wants: &wants, haves, include_tag: false, clone: false, canonical: &theirs };
+        let wanted =
+            Wanted { wants: &wants, haves, include_tag: false, clone: false, canonical: &theirs, by_canonical: false };
         match self.why(&watch, self.ask_on(&mut session, &watch, space, &wanted, Manner::Usual, &mut None)) {
             Ok(gift) => {
                 state::note(self.repo, space, Ending::Gave, gift.bytes);
@@ -105,7 +106,9 @@ impl Seeder<'_> {
                 Ok((refs, Some(gift)))
             }
             Err(Refusal::Final(err)) => Err(err),
-            Err(Refusal::Again(_)) => Err(Error::new(Kind::Protocol, "it does not give what it shows")),
+            Err(Refusal::Again(_)) => {
+                Err(Error::new(Kind::Protocol, "it does not give what it shows, or that is malformed"))
+            }
         }
     }
 }

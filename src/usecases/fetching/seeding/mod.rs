@@ -57,6 +57,17 @@ pub struct Wanted<'a> {
     pub clone: bool,
     /// Canonical's refs.
     pub canonical: &'a RefList,
+    /// Whether those are canonical's, and not the mirror's own for want of canonical.
+    pub by_canonical: bool,
+}
+
+impl Wanted<'_> {
+    /// Returns what canonical has named, or git has asked canonical for: what that reaches is canonical's business,
+    /// malformed or not.
+    fn of_canonical(&self) -> HashSet<ObjectId> {
+        let ids = self.wants.iter().copied().chain(self.canonical.refs.iter().map(|r| r.oid));
+        ids.filter(|_| self.by_canonical).collect()
+    }
 }
 
 /// What seeding came to.

@@ -1,6 +1,7 @@
 //! Taking over what a mirror sent: receiving it, proving it, moving it in with the tags that follow it.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
-use crate::adapters::seed::{Contents, Indexing, Numbers, Partial, Session, strict_option};
-use crate::decide::plan;
+use crate::adapters::seed::{Contents, Indexing, Numbers, Partial, Screened, Session, strict_option};
+use crate::decide::plan::{self, Manner};
 use crate::values::{Event, RefSpace, Result};
 use crate::wire::RefList;
 
@@ -40,16 +41,26 @@ impl Seeder<'_> {
         let contents = Contents::of(&judged, self.repo.hash)?;
         let came_in = |id: &ObjectId| contents.holds(id) && !odb.has(id);
         // Of those that are only in the repository nobody knows whether they are whole: a killed git may have left them.
-        let more = wanted.wants.iter().filter(|id| !request.wants.contains(id) && contents.holds(id));
-        let more: Vec<ObjectId> = more.copied().collect();
+        let asked: HashSet<ObjectId> = request.wants.iter().copied().collect();
+        let more = wanted.wants.iter().filter(|id| !asked.contains(*id) && contents.holds(id));
         watch.pause(true);
         self.remote.report.event(Event::Proving);
-        if !proved || !more.is_empty() {
-            let tips = [request.wants.as_slice(), &more].concat();
-            let proved = quarantine.prove(self.repo, &tips, wanted.haves, &odb, &[]);
+        request.wants.extend(more);
+        let of_canonical = wanted.of_canonical();
+        let (named, own): (Vec<ObjectId>, Vec<_>) = request.wants.iter().partition(|id| of_canonical.contains(*id));
+        let mut screened = (!own.is_empty()).then(Screened::default);
+        if !proved || screened.is_some() {
+            let proved = quarantine.prove(self.repo, &request.wants, wanted.haves, &odb, &[], screened.as_mut());
             proved.map_err(|err| quarantine.explained(err))?;
         }
-        request.wants.extend(more);
+        if let Some(screened) = screened {
+            let more = of_canonical.iter().filter(|id| contents.holds(id));
+            let named: Vec<ObjectId> = named.iter().chain(more).copied().collect();
+            if !quarantine.is_sound(self.repo, &screened, &own, &named)? {
+                tracing::debug!("what a mirror has on its own account is malformed");
+                return Err(Refusal::Again(Manner::Exact));
+            }
+        }
 
         let (asked, own): (Vec<ObjectId>, Vec<ObjectId>) =
             request.wants.iter().partition(|id| wanted.wants.contains(id));
@@ -122,7 +133,7 @@ impl Seeder<'_> {
         }
         let judged = quarantine.indexes().ok()?;
         let odb = Odb::open(self.repo).ok()?;
-        let got = fetch().and_then(|n| quarantine.prove(self.repo, tags, vouched, &odb, &judged).map(|()| n));
+        let got = fetch().and_then(|n| quarantine.prove(self.repo, tags, vouched, &odb, &judged, None).map(|()| n));
         got.inspect_err(|err| {
             tracing::debug!(%err, "tags that follow do not come");
             if let Err(err) = quarantine.drop_all_but(&judged) {
