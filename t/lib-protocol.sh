@@ -82,6 +82,59 @@ unreachable_mirror () { # clone_past|fetch_past <url>
 	assert_at_most 30 $(($(date +%s) - before)) 'seconds lost on it'
 }
 
+# --- a mirror that lacks one new branch of ten ---
+
+ten_branches () {
+	test ! -d srv/ten.git || return 0
+	new_repo srv/ten.git
+	{
+		for n in 1 2 3 4 5 6 7 8 9 10; do
+			printf 'commit refs/heads/b%d\nmark :%d\ncommitter C <c> %d +0000\ndata 2\nx\n' "$n" "$n" $((1600000000 + n))
+			test "$n" = 1 || echo "from :$((n - 1))"
+			printf 'M 100644 inline f%d\ndata 100000\n' "$n"
+			perl -e 'srand $ARGV[0]; print pack "C*", map { int rand 256 } 1 .. 100000' "$n"
+			echo
+		done
+	} | git -C srv/ten.git fast-import --quiet
+	git -C srv/ten.git symbolic-ref HEAD refs/heads/b10
+	cp -a srv/ten.git srv/nine.git
+	new_repo half.git
+	git -C half.git fetch -q "$TRASH/srv/ten.git" refs/heads/b5:refs/heads/b5
+	git -C half.git symbolic-ref HEAD refs/heads/b5
+	grow srv/ten.git feature 1 7 "$(git -C srv/ten.git rev-parse b10)"
+}
+
+# What plain git is sent where the mirror's state is here already, and 2 KB.
+lacks_a_branch () { # clone|fetch
+	ten_branches
+	local url="$(url_for "$transport" ten.git)" mirror="$(url_for "$transport" nine.git)"
+	rm -rf got plain
+	git clone -q --no-local "$mirror" plain
+	git -C plain remote set-url origin "$url"
+	forget_traffic
+	git -C plain fetch -q
+	measure=$(packed_by ten.git)
+	if test "$1" = fetch; then
+		git clone -q --no-local half.git got
+		git -C got remote set-url origin "$url"
+		use_mirrors got "$mirror"
+		forget_traffic
+		git -C got fetch -q
+	else
+		forget_traffic
+		git clone -q --no-local $(as_arguments "$mirror") "$url" got
+	fi
+	assert_at_least 100000 "$(packed_by nine.git)" 'bytes from the mirror'
+	assert_at_most $((measure + allowance)) "$(packed_by ten.git)" 'bytes from canonical'
+	git -C plain for-each-ref --format='%(objectname) %(refname)' refs/remotes >expected
+	git -C got for-each-ref --format='%(objectname) %(refname)' refs/remotes >actual
+	grep -v /HEAD expected >expected-refs
+	grep -v /HEAD actual >actual-refs
+	assert_same_file expected-refs actual-refs
+	assert_fsck_clean got
+	assert_no_leftovers got
+}
+
 # --- several mirrors ---
 
 the_next_mirror_serves () { # clone_past|fetch_past <name of the first>
@@ -173,6 +226,9 @@ for what in clone fetch; do
 		test_case "$transport: $what, mirror $mirror, then a good one" \
 			the_next_mirror_serves ${what}_past $mirror
 	done
+done
+for what in clone fetch; do
+	test_case "$transport: $what, mirror lacks one branch of ten" lacks_a_branch $what
 done
 if test "$transport" != path; then
 	test_case "$transport: fetch, mirror silent" \

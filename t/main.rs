@@ -106,6 +106,7 @@ scripts! {
     t6070_stock_servers => "t6070-stock-servers.sh",
     t6080_learn_v0 => "t6080-learn-v0.sh",
     t7000_link => "t7000-link.sh",
+    t8000_debian => "t8000-debian.sh",
 }
 
 fn directory() -> PathBuf {

@@ -97,12 +97,19 @@ make_servers () {
 
 examples_run () { # <file>
 	name=$(basename "$1")
-	mkdir -p "$name/home" "$name/work"
+	mkdir -p "$name/home/.cargo/bin" "$name/work"
+	ln -s "$BIN/git-mirror" "$BIN/git-mirror-fetch" "$BIN/git-remote-mirror" "$name/home/.cargo/bin"
+	# A machine whose address is that of loopback.
+	printf '#!/bin/sh\necho 127.0.0.1\n' >"$name/home/.cargo/bin/hostname"
+	chmod +x "$name/home/.cargo/bin/hostname"
 	cp servers/gitconfig "$name/home/.gitconfig"
 	examples_of "$root/$1" >"$name/script"
 	cat "$name/script"
 	test -s "$name/script" || fail "no example in $1"
-	(cd "$name/work" && HOME=$TRASH/$name/home timeout -k 5 "$limit" sh -e -x ../script) || fail "an example in $1"
+	(cd "$name/work" && HOME=$TRASH/$name/home PATH=$TRASH/$name/home/.cargo/bin:$PATH timeout -k 5 "$limit" sh -e -x ../script) || fail "an example in $1"
+	if grep -q install-man "$name/script"; then
+		test -s "$name/home/.cargo/share/man/man1/git-mirror.1" || fail 'no man page beside the programs'
+	fi
 	find "$name/work" -name state.toml -exec cat {} + | grep '^result = "ok"' || fail "no example in $1 used a mirror"
 }
 

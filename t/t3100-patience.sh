@@ -84,6 +84,18 @@ killed_in_the_middle () {
 	assert_fetched "$allowance"
 }
 
+# A connection that breaks is no bad data: the mirror is asked again in a minute, not in a week.
+cut_is_no_lie () { # <bytes> <fsckObjects>
+	link "nolie$1$2" --cut "$1" >url
+	a_client "$(cat url)"
+	git -C got config transfer.fsckObjects "$2"
+	fetch got
+	assert_contains 'warning: mirror .* left: ' got.err
+	until=$(sed -n 's/^until = //p' "$HOME/.cache/git-mirror-fetch/hosts.toml" | sort -n | tail -n 1)
+	assert_at_most 100 $((until - $(date +%s))) 'seconds of back-off'
+	assert_at_least 1 $((until - $(date +%s))) 'seconds of back-off'
+}
+
 # Less patience than by default, so that this ends soon.
 git config --global mirror.responseTimeout 2
 git config --global mirror.idleTimeout 2
@@ -104,5 +116,9 @@ test_case 'too slow' too_slow
 test_case 'slow, but not too slow' slow_but_not_too_slow
 test_case 'dies once' dies_once
 test_case 'killed in the middle' killed_in_the_middle
+for bytes in 1000 1500 3000 9000; do
+	test_case "cut after $bytes bytes is no lie" cut_is_no_lie $bytes false
+	test_case "cut after $bytes bytes is no lie, fsckObjects" cut_is_no_lie $bytes true
+done
 test_case 'cut, and there is no other' alone_and_cut
 test_done

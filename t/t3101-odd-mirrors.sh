@@ -81,6 +81,22 @@ with_an_evil_tree () {
 	assert_fails git -C got cat-file -e "$commit"
 }
 
+# git index-pack says something of each, and is not read until it has all: more than a pipe holds.
+with_much_to_say_of_it () {
+	cp -a srv/canonical.git srv/talkative.git
+	main=$(git -C srv/talkative.git rev-parse main)
+	for n in $(seq 3000); do
+		printf 'tag t%s\nfrom %s\ndata 2\nx\n\n' $n "$main"
+	done | git -C srv/talkative.git fast-import --quiet
+	cp -a srv/talkative.git srv/talkative-mirror.git
+	a_client "$(url_for http talkative-mirror.git)"
+	git -C got config remote.origin.url "$(url_for http talkative.git)"
+	git -C got config transfer.fsckObjects true
+	fetch got || { tail -n 3 got.err; fail fetch; }
+	assert_eq 3000 "$(git -C got tag -l 't*' | grep -c .)" tags
+	assert_at_least 1 "$(packed_by talkative-mirror.git)" 'bytes from the mirror'
+}
+
 # Names that would lead out of refs/mirror/, and one that is taken.
 with_strange_names () {
 	cp -a srv/fresh.git srv/strange.git
@@ -137,6 +153,7 @@ test_case 'forbidden' forbidden
 test_case 'asks for a password' locked
 test_case 'of another history' unrelated
 test_case 'with an evil tree' with_an_evil_tree
+test_case 'with much to say of it' with_much_to_say_of_it
 test_case 'with strange names' with_strange_names
 test_case 'two on one host' two_on_one_host
 test_case 'canonical itself' the_mirror_is_canonical

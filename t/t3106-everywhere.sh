@@ -64,6 +64,74 @@ disabled_again () {
 	assert_fails git -C by-include config remote.origin.vcs
 }
 
+# A repository that wants none of it, while all others do.
+disabled_here () {
+	git mirror enable --global "$site/" >out
+	cp by-include/.git/config before
+	grow "$site/project.git" here 5 78 "$(git -C "$site/project.git" rev-parse main)"
+	git -C near-project.git fetch -q ../site/project.git '+refs/heads/*:refs/heads/*'
+	git -C by-include mirror disable >out 2>err
+	assert_contains "^plain git uses no mirrors for 'origin'$" out
+	assert_contains '^hint: it is switched on elsewhere' err
+	git -C by-include mirror list >out
+	assert_contains '^origin: off' out
+	git -C by-include mirror disable
+	forget_traffic
+	git -C by-include fetch --verbose 2>err
+	assert_lacks '^mirror: asking' err
+	assert_eq 0 "$(packed_by near-project.git)" 'bytes from the mirror'
+	assert_eq "$(git -C "$site/project.git" rev-parse here)" "$(git -C by-include rev-parse origin/here)" 'origin/here'
+	# And back, as it was.
+	git -C by-include mirror enable >out
+	assert_contains "^mirrors are switched on for 'origin' \\(for all your repositories\\)" out
+	assert_same_file before by-include/.git/config
+	# Switched on in both places, it is off after one disable; preferences stay.
+	git -C by-include config remote.origin.vcs mirror
+	git -C by-include mirror prefer origin localhost >out || git -C by-include config remote.origin.preferMirror localhost
+	git -C by-include mirror disable
+	git -C by-include mirror list >out
+	assert_contains '^origin: off' out
+	git -C by-include mirror enable
+	assert_eq localhost "$(git -C by-include config --get-all remote.origin.preferMirror)" 'preferMirror'
+	git -C by-include mirror prefer --unset origin
+	git mirror disable --global
+	assert_same_file before by-include/.git/config
+}
+
+# What is a beginning of a URL, and which URLs have it.
+prefixes () {
+	cp "$HOME/.gitconfig" before
+	for prefix in github.com github.com/ origin site/ ./site/ foo://h/ https:///x mirror::https://h/ ''; do
+		code=0
+		git mirror enable --global "$prefix" 2>err || code=$?
+		assert_eq 129 "$code" "exit code for '$prefix'"
+		assert_contains '^fatal: .* is no beginning of a URL: ' err
+	done
+	assert_same_file before "$HOME/.gitconfig"
+	is_on () { # <URL>
+		rm -rf urls
+		git init -q urls
+		git -C urls remote add origin "$1"
+		test "$(git -C urls config remote.origin.vcs)" = mirror
+	}
+	git mirror enable --global https://git.example.com git@git.example.com: ssh://git.example.com/team >out
+	for url in https://git.example.com/a.git https://user@git.example.com/a/b.git https://user:pass@git.example.com/a \
+		https://:token@git.example.com/a/b/c git@git.example.com:a.git git@git.example.com:a/b.git \
+		ssh://git@git.example.com/team/a.git ssh://git.example.com/team-b/a.git; do
+		is_on "$url" || fail "off for $url"
+	done
+	for url in https://git.example.com.evil.example/a.git http://git.example.com/a https://other.example.com/git.example.com/a \
+		https://git.example.com:8443/a ssh://git@git.example.com/other/a.git other@git.example.com:a.git; do
+		is_on "$url" && fail "on for $url"
+	done
+	# What is special in a pattern is not in a prefix.
+	git mirror enable --global 'https://git.example.com/[ab]*/' >out
+	is_on 'https://git.example.com/[ab]*/x' || fail 'off for what is named'
+	is_on https://git.example.com/a/x && fail 'on for what a pattern would mean'
+	git mirror disable --global
+	assert_lacks hasconfig "$HOME/.gitconfig"
+}
+
 by_instead_of () {
 	git config --global "url.mirror::$site/.insteadOf" "$site/"
 	git -C near-project.git fetch -q ../site/project.git '+refs/heads/*:refs/heads/*'
@@ -122,6 +190,8 @@ test_case 'two repositories, one inside the other' a_site
 test_case 'git mirror enable --global' by_include_if
 test_case 'other repositories see nothing' others_see_nothing
 test_case 'git mirror disable --global' disabled_again
+test_case 'git mirror disable in one repository' disabled_here
+test_case 'prefixes' prefixes
 test_case 'url.mirror::<base>.insteadOf' by_instead_of
 test_case 'submodules' submodules
 test_case "other helpers' URLs stay shut" other_helpers_stay_shut

@@ -172,7 +172,53 @@ canonical_refuses () {
 	clone_or_fetch clone "$(url_for git short.git)"
 }
 
+# The tags that follow are asked for last, on the same connection: what came before them is kept.
+tags_break_off () {
+	git -C srv/large.git config uploadpack.allowFilter true
+	link whole large.git
+	clone_or_fetch fetch "$(cat url)"
+	all=$(mirror_sent)
+	link tags large.git --cut $((all - 40))
+	clone_or_fetch fetch "$(cat url)"
+	assert_at_least 1 "$(canonical_sent)" 'bytes from canonical'
+	assert_eq 0 "$(grep -c 'left:' got.err || :)" 'mirrors that were left'
+	assert_contains '^mirror: .* from 127.0.0.1' got.err
+}
+
+# Canonical hangs where plain git would not have connected to it: it is asked on git's own connection.
+canonical_hangs_beside () {
+	printf '#!/bin/sh\necho x >>"%s/beside"\n' "$TRASH" >bin/first-only
+	printf 'test "$(wc -l <"%s/beside")" = 1 || exec sleep 1000\nexec git upload-pack "$@"\n' "$TRASH" >>bin/first-only
+	chmod +x bin/first-only
+	mirror short "truncate $(percent_of 90 fetch)"
+	a_client "$(url_for git short.git)"
+	git -C got config remote.origin.url "$TRASH/srv/canonical.git"
+	git -C got config remote.origin.uploadpack "$TRASH/bin/first-only"
+	git config --global mirror.responseTimeout 2
+	local before="$(date +%s)"
+	fetch got || { cat got.err; fail fetch; }
+	git config --global --unset mirror.responseTimeout
+	assert_eq 2 "$(grep -c . beside)" 'connections to canonical'
+	assert_at_most 40 $(($(date +%s) - before)) seconds
+	assert_objects_equal plain-fetch got
+	assert_no_helper_left
+}
+
+# A server that takes no filter, behind a box that cuts each connection: it is asked some times, not thousands.
+cut_for_ever () { # clone|fetch <bytes>
+	git -C srv/large.git config uploadpack.allowFilter false
+	link "box$1$2" large.git --cut "$2"
+	clone_or_fetch "$1" "$(cat url)"
+	grep -c . "$LOG/contacts"
+	assert_at_most 21 "$(grep -c . "$LOG/contacts")" 'contacts with the mirror'
+}
+
 test_case 'plain git, the measure' make_large_ones
+test_case 'the tags that follow break off' tags_break_off
+test_case 'canonical hangs beside git' canonical_hangs_beside
+for bytes in 100000 200000 700000; do
+	test_case "clone, cut after $bytes bytes for ever" cut_for_ever clone $bytes
+done
 for what in clone fetch; do
 	for percent in 25 75 90; do
 		test_case "$what, cut once at $percent %" cut_once $what $percent

@@ -42,6 +42,23 @@ pub fn terminate(id: u32) {
     }
 }
 
+/// Keeps a process, and what it starts from now on, from having more than so many bytes of memory of its own (getrlimit(2),
+/// `RLIMIT_DATA`). Only Linux lets one do that to another process.
+pub fn limit_memory(id: u32, bytes: u64) {
+    #[cfg(target_os = "linux")]
+    if let Some(pid) = pid(id) {
+        use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+        let allowed = getrlimit(Resource::Data);
+        let least = |limit: Option<u64>| Some(limit.map_or(bytes, |limit| limit.min(bytes)));
+        let new = Rlimit { current: least(allowed.current), maximum: allowed.maximum };
+        if let Err(err) = prlimit(Some(pid), Resource::Data, new) {
+            tracing::debug!(%err, "no limit on a child's memory");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (id, bytes);
+}
+
 /// Has `command` see `name` as the name of its program.
 pub fn name(command: &mut Command, name: &std::ffi::OsStr) {
     command.arg0(name);

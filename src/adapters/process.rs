@@ -30,6 +30,11 @@ pub const LOCAL_ENV: [&str; 16] = [
     "GIT_INTERNAL_SUPER_PREFIX",
 ];
 
+/// Most bytes that a command may say on its stdout: what git says of a million refs fits.
+const MOST_OUTPUT: usize = 128 << 20;
+/// What is kept of a command's stderr, in bytes: its end.
+const KEPT: usize = 4096;
+
 /// Returns `git` with `args`, not yet started.
 pub fn git<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new("git");
@@ -82,10 +87,10 @@ pub fn start_alone(command: &mut Command) -> Result<()> {
     started.map(drop).map_err(Error::doing(Kind::Local, format!("cannot run `{line}`")))
 }
 
-/// Runs `command` with `input`, and returns its stdout.
+/// Runs `command` with `input`, and returns its stdout, of at most [`MOST_OUTPUT`] bytes.
 ///
 /// # Errors
-/// [`Kind::Local`] with the last line of its stderr where it fails.
+/// [`Kind::Local`] with the last line of its stderr where it fails, or where it says more.
 pub fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
     let line = shown(command);
     let mut child = start(command.env("LC_ALL", "C").stderr(Stdio::piped()))?;
@@ -94,15 +99,20 @@ pub fn output(command: &mut Command, input: &[u8]) -> Result<Vec<u8>> {
         // A child that exits early closes its stdin; its own message says why, so a failed write says nothing.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
         let stderr = child.stderr.take();
-        let err = scope.spawn(move || read_all(stderr));
-        (read_all(child.stdout.take()), err.join().unwrap_or_default())
+        let err = scope.spawn(move || last_of(stderr));
+        let out = read_at_most(child.stdout.take(), MOST_OUTPUT);
+        if out.is_none() {
+            let _ = child.kill();
+        }
+        (out, err.join().unwrap_or_default())
     });
     let status = child.wait().map_err(Error::doing(Kind::Local, format!("cannot wait for `{line}`")))?;
     tracing::debug!(command = line, code = ?status.code(), "ended");
-    if status.success() {
-        return Ok(out);
+    match out {
+        None => Err(Error::new(Kind::Local, format!("`{line}` says more than {MOST_OUTPUT} bytes"))),
+        Some(out) if status.success() => Ok(out),
+        Some(_) => Err(failed(&line, &err)),
     }
-    Err(failed(&line, &err))
 }
 
 /// Runs `command` with `input`, and hands each line of its stdout to `each` as it comes: however many there are, none is
@@ -117,7 +127,7 @@ pub fn each_line(command: &mut Command, input: &[u8], mut each: impl FnMut(&[u8]
     let err = std::thread::scope(|scope| {
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
         let stderr = child.stderr.take();
-        let err = scope.spawn(move || read_all(stderr));
+        let err = scope.spawn(move || last_of(stderr));
         if let Some(stdout) = child.stdout.take() {
             let mut stdout = std::io::BufReader::with_capacity(64 * 1024, stdout);
             let mut text = Vec::new();
@@ -139,39 +149,73 @@ fn failed(line: &str, stderr: &[u8]) -> Error {
     Error::new(Kind::Local, format!("`{line}` failed: {}", SafeText::new(said)))
 }
 
-/// Runs `command` with a file as its stdin, and returns its stdout.
+/// Runs `command` with a file as its stdin, and passes its stdout over.
 ///
 /// # Errors
 /// As [`output`].
-pub fn output_from(command: &mut Command, input: std::fs::File) -> Result<Vec<u8>> {
+pub fn output_from(command: &mut Command, input: std::fs::File) -> Result<()> {
     let line = shown(command);
-    let out = command
-        .env("LC_ALL", "C")
-        .stdin(input)
-        .output()
-        .map_err(Error::doing(Kind::Local, format!("cannot run `{line}`")))?;
-    if out.status.success() { Ok(out.stdout) } else { Err(failed(&line, &out.stderr)) }
+    let doing = || Error::doing(Kind::Local, format!("cannot run `{line}`"));
+    let command = command.env("LC_ALL", "C").stdin(input).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(doing())?;
+    let err = last_of(child.stderr.take());
+    let status = child.wait().map_err(doing())?;
+    if status.success() { Ok(()) } else { Err(failed(&line, &err)) }
 }
 
-/// Runs `command` with all that `input` gives as its stdin, and passes its output over.
+/// How a command that was [`fed`] did.
+#[derive(Debug)]
+pub enum Fed {
+    /// It took all, and was content.
+    Well,
+    /// What it was to be fed could not be read to its end; it was killed.
+    Cut(std::io::Error),
+    /// It failed, with this as the end of its stderr; `None` where a signal ended it.
+    Failed(Option<i32>, Error),
+}
+
+/// Runs `command` with all that `input` gives as its stdin, and passes its stdout over.
 ///
 /// # Errors
-/// As [`output`], and where `input` fails: the command is then killed.
-pub fn fed(command: &mut Command, input: &mut dyn Read) -> Result<()> {
+/// [`Kind::Local`] where it cannot be started or waited for.
+pub fn fed(command: &mut Command, input: &mut dyn Read) -> Result<Fed> {
     let line = shown(command);
     let mut child = start(command.env("LC_ALL", "C").stderr(Stdio::piped()))?;
-    let copied = match child.stdin.take() {
-        Some(mut stdin) => std::io::copy(input, &mut stdin),
-        None => Ok(0),
-    };
-    if copied.as_ref().is_err_and(|err| err.kind() != std::io::ErrorKind::BrokenPipe) {
-        let _ = child.kill();
-    }
-    let out = child.wait_with_output().map_err(Error::doing(Kind::Local, format!("cannot wait for `{line}`")))?;
-    match (copied, out.status.success()) {
-        (Ok(_), true) => Ok(()),
-        (Err(err), _) if out.stderr.is_empty() => Err(Error::new(Kind::Local, format!("`{line}`: {err}"))),
-        _ => Err(failed(&line, &out.stderr)),
+    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    // Whoever says much while it is fed would wait for us as we wait for it.
+    let (cut, err) = std::thread::scope(|scope| {
+        scope.spawn(move || stdout.map(|mut stdout| std::io::copy(&mut stdout, &mut std::io::sink())));
+        let err = scope.spawn(move || last_of(stderr));
+        let cut = stdin.as_mut().and_then(|stdin| feed(input, stdin).err());
+        if cut.is_some() {
+            let _ = child.kill();
+        }
+        drop(stdin);
+        (cut, err.join().unwrap_or_default())
+    });
+    let status = child.wait().map_err(Error::doing(Kind::Local, format!("cannot wait for `{line}`")))?;
+    tracing::debug!(command = line, code = ?status.code(), ?cut, "ended");
+    Ok(match cut {
+        Some(cut) => Fed::Cut(cut),
+        None if status.success() => Fed::Well,
+        None => Fed::Failed(status.code(), failed(&line, &err)),
+    })
+}
+
+/// Copies until the input ends, or the child takes no more: then it says itself why.
+///
+/// # Errors
+/// That of the input.
+fn feed(input: &mut dyn Read, child: &mut impl Write) -> std::io::Result<()> {
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match input.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(n) if child.write_all(&piece[..n]).is_err() => return Ok(()),
+            Ok(_) => {}
+            Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
+        }
     }
 }
 
@@ -218,12 +262,35 @@ pub fn this_program() -> Result<Command> {
     Ok(command)
 }
 
-fn read_all(from: Option<impl Read>) -> Vec<u8> {
+/// Returns all that comes, or nothing where that is more than `most` bytes.
+fn read_at_most(from: Option<impl Read>, most: usize) -> Option<Vec<u8>> {
     let mut all = Vec::new();
-    if let Some(mut from) = from {
-        let _ = from.read_to_end(&mut all);
+    if let Some(from) = from {
+        let _ = from.take(most as u64 + 1).read_to_end(&mut all);
     }
-    all
+    Some(all).filter(|all| all.len() <= most)
+}
+
+/// Reads to the end, and returns the last [`KEPT`] bytes.
+pub fn last_of(from: Option<impl Read>) -> Vec<u8> {
+    let mut last = Vec::new();
+    let Some(mut from) = from else { return last };
+    let mut piece = [0; 4096];
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return last,
+            Ok(n) => keep_last(&mut last, &piece[..n]),
+            Err(err) if err.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return last,
+        }
+    }
+}
+
+/// Appends, and drops what is more than [`KEPT`] bytes before it.
+pub fn keep_last(last: &mut Vec<u8>, more: &[u8]) {
+    last.extend_from_slice(more);
+    let over = last.len().saturating_sub(KEPT);
+    last.drain(..over);
 }
 
 fn shown(command: &Command) -> String {
@@ -245,5 +312,42 @@ mod tests {
         let err = output(&mut shell("echo first >&2; echo why >&2; exit 3; :", [""; 0]), b"").expect_err("exit 3");
         assert_eq!(err.kind, Kind::Local);
         assert!(err.message.ends_with("why"), "{err}");
+    }
+
+    #[test]
+    fn keeps_the_end_of_what_is_said_only() {
+        assert_eq!(read_at_most(Some(std::io::repeat(b'x').take(9)), 8), None);
+        assert_eq!(read_at_most(Some(std::io::repeat(b'x').take(8)), 8).map(|all| all.len()), Some(8));
+        let err = output(&mut shell("yes 0123456789 | head -n 900000 >&2; echo why >&2; exit 1; :", [""; 0]), b"");
+        assert!(err.expect_err("exit 1").message.ends_with("failed: why"));
+    }
+
+    #[test]
+    fn listens_while_it_feeds() {
+        // More than a pipe holds, each way, before it reads a byte.
+        let mut talker = shell("head -c 300000 /dev/zero | tee /dev/stderr; cat >/dev/null; :", [""; 0]);
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(fed(&mut talker, &mut std::io::repeat(b'x').take(1 << 20))));
+        let told = told.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits for ever");
+        assert!(matches!(told, Ok(Fed::Well)), "{told:?}");
+    }
+
+    /// Ends in an error, as a connection that breaks does.
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    #[test]
+    fn tells_whose_fault_it_is() {
+        let fed = |line: &str, input: &mut dyn Read| fed(&mut shell(line, [""; 0]), input).expect("a shell");
+        assert!(matches!(fed("cat; :", &mut Broken), Fed::Cut(_)));
+        assert!(matches!(fed("cat; exit 3; :", &mut &b"x"[..]), Fed::Failed(Some(3), _)));
+        assert!(matches!(fed("kill -9 $$; :", &mut &b"x"[..]), Fed::Failed(None, _)));
+        let missing = super::fed(&mut Command::new("/nowhere/git"), &mut &b"x"[..]);
+        assert_eq!(missing.expect_err("it is not there").kind, Kind::Local);
     }
 }

@@ -38,6 +38,9 @@ pub struct Ask {
 
 /// Runs `git mirror ask`; returns the exit code: 0 where there is an answer, 1 where `--url` is unknown there.
 pub fn ask(args: &Ask) -> Result<i32> {
+    if args.whom.is_none() {
+        super::inside()?;
+    }
     let config = Config::load()?;
     let whom = args.whom.clone().unwrap_or_else(|| remotes::default_remote(&config));
     let is_remote = config.all(&format!("remote.{whom}.url")).next().is_some();

@@ -79,7 +79,9 @@ enum Command {
         #[arg(value_name = "REMOTE|PREFIX")]
         which: Vec<String>,
     },
-    /// Undo enable; stock git, without this program, needs `git config --unset remote.<name>.vcs`
+    /// Undo enable
+    ///
+    /// On a machine that lacks this program, stock git needs `git config --unset remote.<name>.vcs` before it fetches again.
     Disable {
         /// For all your repositories
         #[arg(long, conflicts_with = "remotes")]
@@ -102,7 +104,7 @@ enum Command {
     UploadPack(server::UploadPack),
     /// Serve repositories as a CGI program, as git http-backend does, with their mirror lists
     HttpBackend(server::HttpBackend),
-    /// Serve a folder of repositories over HTTP and git://, read-only, with their mirror lists
+    /// Serve a folder of repositories, read-only, with their mirror lists
     Serve(server::Serve),
     /// Check mirror lists (mirrors.toml), and name all that is wrong
     CheckConfig {
@@ -180,7 +182,8 @@ fn run(command: Option<Command>) -> Result<i32> {
         Some(Command::Add { remote, url }) => add(&remote, &url),
         Some(Command::Remove { remote, mirror }) => {
             inside()?;
-            manage::remove(&Config::load()?, &remote, &mirror).map(|()| 0)
+            manage::remove(&Config::load()?, &remote, &mirror)?;
+            tell(&[remote])
         }
         Some(Command::Prefer { remote, mirrors, always, never, unset }) => {
             let what = match (always, never, unset) {
@@ -194,7 +197,11 @@ fn run(command: Option<Command>) -> Result<i32> {
             tell(&[remote])
         }
         Some(Command::Enable { global: true, which }) => enable_everywhere(&which),
-        Some(Command::Disable { global: true, .. }) => global::switch(false, &[]).map(|_| 0),
+        Some(Command::Disable { global: true, .. }) => {
+            global::switch(false, &[])?;
+            words::say("mirrors are switched on for single repositories only");
+            Ok(0)
+        }
         Some(Command::Enable { which, .. }) => {
             inside()?;
             tell(&switch::switch(&Config::load()?, true, &which)?)
@@ -267,13 +274,14 @@ fn disable(remotes: &[String]) -> Result<i32> {
     let config = Config::load()?;
     for remote in remotes {
         words::say(&format!("plain git uses no mirrors for '{remote}'"));
-        if Standing::of(&config, &remote)?.switch != switch::Switch::Off {
-            words::say(&format!("  it is switched on elsewhere: here remote.{remote}.preferMirror is now false"));
-            words::hint(&format!("`git mirror enable {remote}` undoes that"));
-        }
-        words::hint(&format!(
-            "on a machine without git-mirror, stock git needs: git config --unset remote.{remote}.vcs"
-        ));
+        words::hint(&match Standing::of(&config, &remote)?.switch {
+            switch::Switch::Off => {
+                format!("on a machine without git-mirror, stock git needs: git config --unset remote.{remote}.vcs")
+            }
+            _ => format!(
+                "it is switched on elsewhere; here remote.{remote}.preferMirror is false until `git mirror enable {remote}`"
+            ),
+        });
     }
     Ok(0)
 }

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::fit::{shortened, wrapped};
 use super::paint::{Paint, Style};
 use super::stderr::{Stderr, size};
 use super::words;
 use crate::adapters::git::config::Config;
 use crate::adapters::kept::state::{Last, now};
+use crate::decide::facts::DAY;
 use crate::decide::selector::duration;
 use crate::usecases::fetching::choosing::Known;
 use crate::usecases::managing::manage::Odd;
@@ -106,10 +108,7 @@ fn table(mirrors: &Mirrors, verbose: bool, paint: Paint) -> Vec<String> {
             (mirrors.host.clone(), Style::Plain),
             (mirrors.canonical.rate.map_or("-".into(), |figure| rate(figure.value)), Style::Plain),
             (bar(canonical, most, paint), Style::Good),
-            (
-                mirrors.canonical.connect.or(mirrors.canonical.answer).map_or("-".into(), |figure| time(figure.value)),
-                Style::Plain,
-            ),
+            (mirrors.canonical.connect.map_or("-".into(), |figure| time(figure.value)), Style::Plain),
             ("".into(), Style::Plain),
             ("canonical".into(), Style::Heading),
         ];
@@ -157,8 +156,8 @@ fn cells(row: &Row, most: f64, paint: Paint) -> [(String, Style); 7] {
         (Some(Odd::Missing), _) => ("no such path".to_owned(), Style::Bad),
         _ if row.known.is_none() => ("not used".to_owned(), Style::Bad),
         (_, Some(last)) => {
-            let ago = duration(now().saturating_sub(last.time));
-            if is_ok(last) { (format!("ok {ago} ago"), Style::Good) } else { (format!("left {ago} ago"), Style::Bad) }
+            let ago = ago(now().saturating_sub(last.time));
+            if is_ok(last) { (format!("ok {ago}"), Style::Good) } else { (format!("left {ago}"), Style::Bad) }
         }
         _ => ("never asked".to_owned(), Style::Plain),
     };
@@ -194,6 +193,11 @@ fn more(row: &Row) -> Vec<String> {
     lines
 }
 
+/// Returns how long ago something was, in 12 columns at most.
+fn ago(seconds: u64) -> String {
+    if seconds < 1000 * DAY { format!("{} ago", duration(seconds)) } else { "long ago".to_owned() }
+}
+
 fn is_ok(last: &Last) -> bool {
     &*last.result == "ok"
 }
@@ -201,32 +205,6 @@ fn is_ok(last: &Last) -> bool {
 /// Returns how often it failed in a row, if it did.
 fn failures(known: &Known) -> Option<u32> {
     Some(known.host.backoff.failures.saturating_add(known.copy.backoff.failures)).filter(|count| *count > 0)
-}
-
-/// Returns text that is safe, and no wider: the middle is left out, as both ends of a host or path tell.
-pub fn shortened(text: &str, width: usize) -> String {
-    let text = safe(text, super::LONGEST);
-    let chars: Vec<char> = text.chars().collect();
-    if chars.len() <= width {
-        return text;
-    }
-    let head = (width - 2) / 3;
-    let tail = &chars[chars.len() - (width - 2 - head)..];
-    chars[..head].iter().chain(['.', '.'].iter()).chain(tail).collect()
-}
-
-/// Returns text in lines of at most 80 columns.
-fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in safe(text, super::LONGEST).split(' ') {
-        let fits = |line: &String| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= 80;
-        match lines.last_mut().filter(|line| fits(line)) {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) => line.extend([" ", word]),
-            None => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 /// Returns a bar: as long as the part that `value` is of `most`, and never nothing for what is something.
@@ -336,18 +314,10 @@ mod tests {
     fn a_row_fits_80_columns_and_holds_nothing_unsafe() {
         let wide = || ("x\u{202e}\u{1b}[31m\u{200b}".repeat(50), Style::Plain);
         let row = line(
-            [wide(), wide(), wide(), wide(), wide(), wide(), ("left 119 min ago".into(), Style::Plain)],
+            [wide(), wide(), wide(), wide(), wide(), wide(), (format!("left {}", ago(999 * DAY)), Style::Plain)],
             Paint::PLAIN,
         );
         assert!(row.chars().count() <= 80, "{} columns: {row}", row.chars().count());
         assert!(row.is_ascii(), "{row}");
-        assert_eq!(shortened("mirror.example.com:8443", 15), "mirr...com:8443");
-        assert_eq!(shortened("m.example", 15), "m.example");
-    }
-
-    #[test]
-    fn wraps() {
-        let lines = wrapped(&"word ".repeat(40));
-        assert!(lines.len() > 2 && lines.iter().all(|line| line.len() <= 80), "{lines:?}");
     }
 }

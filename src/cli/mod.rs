@@ -9,6 +9,7 @@
 mod asking;
 mod clone;
 mod completions;
+mod fit;
 pub mod git_mirror;
 mod list;
 pub mod mirror_fetch;

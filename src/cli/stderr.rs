@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::LONGEST;
-use super::list::shortened;
+use super::fit::shortened;
 use crate::adapters::os::terminal;
 use crate::values::report::counted;
 use crate::values::safe_text::safe;
@@ -15,6 +15,8 @@ use crate::values::{Event, Report};
 
 /// How often a line of progress is written anew.
 const REFRESH: Duration = Duration::from_millis(100);
+const RECEIVING: &str = "Receiving objects";
+const INDEXING: &str = "Indexing objects";
 /// What ends one.
 const DONE: &str = ", done.";
 
@@ -68,18 +70,17 @@ impl State {
             Event::Settings { verbosity, progress } => (self.verbosity, self.progress) = (verbosity, progress),
             Event::Asking { mirror } => {
                 self.line(2, &format!("mirror: asking {mirror}"));
-                self.source = format!("mirror {}", safe(&mirror, LONGEST));
+                self.source = format!("mirror {}", shortened(&mirror, 40));
             }
-            Event::Source(who) => self.source = safe(&who, LONGEST),
+            Event::Source(who) => self.source = shortened(&who, 47),
             Event::Receiving { objects, total, bytes, elapsed } => {
                 let rate = bytes as f64 / elapsed.as_secs_f64().max(0.001);
                 let more = format!(", {} | {}/s", size(bytes), size(rate as u64));
-                self.progress("Receiving objects", objects, total, more);
+                self.progress(RECEIVING, objects, total, more);
             }
-            Event::Resolving { objects, total } => self.progress("Indexing objects", objects, total, String::new()),
+            Event::Resolving { objects, total } => self.progress(INDEXING, objects, total, String::new()),
             Event::Proving => self.progress("Checking connectivity", 0, 0, String::new()),
-            // What is checked has been counted; what arrives has ended well only where something follows.
-            Event::ProgressEnd => self.end(self.phase.as_ref().is_some_and(|phase| phase.total == 0)),
+            Event::ProgressEnd => self.end(self.is_all()),
             Event::Left { mirror, reason } => self.line(1, &format!("warning: mirror {mirror} left: {reason}")),
             Event::Warning(text) => self.line(0, &format!("warning: {text}")),
             Event::Note(text) => self.line(1, &text),
@@ -95,7 +96,7 @@ impl State {
     }
 
     fn line(&mut self, least: i32, text: &str) {
-        self.end(false);
+        self.end(self.is_all());
         if self.verbosity >= least {
             eprintln!("{}", safe(text, LONGEST));
         }
@@ -104,6 +105,11 @@ impl State {
     /// Shows how far something is; a total of 0 is none.
     fn progress(&mut self, what: &'static str, done: u64, total: u64, more: String) {
         if !self.progress || self.verbosity < 1 {
+            return;
+        }
+        // The counters are read while they change: what is being indexed has been received.
+        let indexing = self.phase.as_ref().is_some_and(|phase| phase.what == INDEXING && phase.total == total);
+        if what == RECEIVING && indexing {
             return;
         }
         if self.phase.as_ref().is_none_or(|phase| phase.what != what) {
@@ -121,6 +127,11 @@ impl State {
             phase.shown = Some(Instant::now());
             phase.show("\r", terminal::columns());
         }
+    }
+
+    /// Returns whether nothing is known to be missing of what is under way.
+    fn is_all(&self) -> bool {
+        self.phase.as_ref().is_some_and(|phase| phase.done >= phase.total)
     }
 
     /// Ends the line of what was under way; `well` says whether all of it was done.
@@ -262,7 +273,9 @@ mod tests {
         let phase = state.phase.as_ref().expect("under way");
         assert_eq!((phase.done, phase.title.as_str()), (8, "mirror m: Receiving objects"));
         state.take(Event::Resolving { objects: 1, total: 9 });
-        assert_eq!(state.phase.as_ref().map(|phase| phase.what), Some("Indexing objects"));
+        assert_eq!(state.phase.as_ref().map(|phase| phase.what), Some(INDEXING));
+        state.take(Event::Receiving { objects: 9, total: 9, bytes: 1, elapsed });
+        assert_eq!(state.phase.as_ref().map(|phase| phase.what), Some(INDEXING), "it does not go back");
         state.take(Event::ProgressEnd);
         assert!(state.phase.is_none());
     }

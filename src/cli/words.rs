@@ -20,8 +20,10 @@ pub fn standing(standing: &Standing) -> (String, Option<String>) {
         );
     }
     if all == 0 {
-        let on = if standing.is_on() { "switched on, but has no mirror" } else { "no mirror" };
-        let text = if standing.is_on() { format!("'{remote}' is {on}") } else { format!("'{remote}' has {on}") };
+        let text = match standing.is_on() {
+            true => format!("mirrors are switched on for '{remote}', which has none"),
+            false => format!("'{remote}' has no mirror"),
+        };
         return (text, Some(format!("`git mirror add {remote} <url>` adds one")));
     }
     if standing.unwanted {

@@ -152,6 +152,11 @@ impl Host {
         self.age();
     }
 
+    /// Returns whether it has ever answered as a mirror, as far as is known.
+    pub fn has_answered(&self) -> bool {
+        self.good > 0 || self.ask.is_some()
+    }
+
     fn age(&mut self) {
         if self.good.saturating_add(self.bad) > MEMORY {
             (self.good, self.bad) = (self.good / 2, self.bad / 2);

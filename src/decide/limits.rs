@@ -19,6 +19,9 @@ pub struct Limits {
     pub low_time: Duration,
 }
 
+/// From the start to the first byte, where a host has never answered anybody here: what it promises is not known.
+pub const FIRST_BYTE_OF_A_STRANGER: Duration = Duration::from_secs(3);
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod host;
 pub mod limits;
 pub mod network;
+pub mod patience;
 pub mod plan;
 pub mod policy;
 pub mod prefixes;

@@ -21,8 +21,14 @@ pub enum Kind {
     Nothing,
     /// The other side was silent or too slow.
     Timeout,
-    /// What a mirror sent is not what it claimed: damaged, or with holes.
+    /// The other side does not have this repository, or does not show it to us.
+    NotFound,
+    /// The time that all mirrors together may cost is used up, and this one is not to blame for it.
+    Spent,
+    /// What a mirror sent is known to be bad: damaged, or with holes.
     Proof,
+    /// What a mirror sent could not be proved, and it is not known whose fault that is.
+    Unproved,
     /// A child process has told the user already what is wrong.
     Told,
     /// A local file, object store or `git` process failed.

@@ -13,4 +13,4 @@ pub use advert::Advert;
 pub use fetch::{AckFilter, FetchRequest};
 pub use git_request::GitRequest;
 pub use pkt::Pkt;
-pub use refs::{RefList, RemoteRef};
+pub use refs::{RefLine, RefList, RemoteRef};

@@ -13,6 +13,27 @@ pub struct RemoteRef {
     pub peeled: Option<ObjectId>,
 }
 
+/// A line of an `ls-refs` answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefLine<'a> {
+    /// The full name, or `HEAD`.
+    pub name: &'a str,
+    /// What it names.
+    pub oid: ObjectId,
+    /// For an annotated tag, what it finally points to.
+    pub peeled: Option<ObjectId>,
+}
+
+impl<'a> RefLine<'a> {
+    /// Reads `<oid> <name> [symref-target:<x>] [peeled:<oid>]`; nothing for any other line (`unborn HEAD …`).
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(text).ok()?.split(' ');
+        let (oid, name) = (words.next()?.parse().ok()?, words.next()?);
+        let peeled = words.filter_map(|word| word.strip_prefix("peeled:")).find_map(|hex| hex.parse().ok());
+        Some(RefLine { name, oid, peeled })
+    }
+}
+
 /// The refs of a server, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RefList {
@@ -21,14 +42,18 @@ pub struct RefList {
 }
 
 impl RefList {
-    /// Takes a line of an `ls-refs` answer: `<oid> <name> [symref-target:<x>] [peeled:<oid>]`. Lines that it cannot
-    /// read (`unborn HEAD …`) are git's business and are passed over.
+    /// Takes a line of an `ls-refs` answer. Lines that cannot be read are git's business and are passed over.
     pub fn take_v2(&mut self, text: &[u8]) {
-        let Ok(text) = std::str::from_utf8(text) else { return };
-        let mut words = text.split(' ');
-        let (Some(Ok(oid)), Some(name)) = (words.next().map(|hex| hex.parse()), words.next()) else { return };
-        let peeled = words.filter_map(|word| word.strip_prefix("peeled:")).find_map(|hex| hex.parse().ok());
-        self.refs.push(RemoteRef { name: name.to_owned(), oid, peeled });
+        if let Some(line) = RefLine::parse(text) {
+            self.push(line);
+        }
+    }
+
+    /// Takes a line; returns about how many bytes of memory it costs.
+    pub fn push(&mut self, line: RefLine) -> usize {
+        self.refs.push(RemoteRef { name: line.name.to_owned(), oid: line.oid, peeled: line.peeled });
+        // What an allocation costs beyond its bytes, and what a list has in reserve.
+        size_of::<RemoteRef>() + line.name.len() + 16
     }
 }
 

@@ -6,14 +6,16 @@
 //! all links, which shares nothing with the proof, says whether the proof may have said yes.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::atomic::AtomicBool;
 
 use git_mirror_fetch::adapters::seed::{Alone, Links, alone};
 use gix::ObjectId;
 use gix::objs::Kind;
 
-const HASH: gix::hash::Kind = gix::hash::Kind::Sha1;
+#[path = "../helper/pack_writer.rs"]
+mod pack_writer;
+use pack_writer::{HASH, PackWriter, varint};
+
 const MODES: [&str; 8] = ["100644", "40000", "160000", "100755", "120000", "040000", "100600", "0"];
 const KINDS: [Kind; 4] = [Kind::Commit, Kind::Tree, Kind::Blob, Kind::Tag];
 /// Most objects of a pack, and most bytes of one: deltas can double each other.
@@ -50,8 +52,7 @@ struct Object {
 
 #[derive(Default)]
 struct Maker {
-    pack: Vec<u8>,
-    entries: u32,
+    pack: PackWriter,
     objects: Vec<Object>,
     /// Whether all entries are in `objects`.
     known: bool,
@@ -59,15 +60,10 @@ struct Maker {
 
 impl Maker {
     fn run(mut program: Program) -> Self {
-        let mut maker = Maker { pack: b"PACK\0\0\0\x02\0\0\0\0".to_vec(), known: true, ..Maker::default() };
-        while !program.0.is_empty() && (maker.entries as usize) < MOST {
+        let mut maker = Maker { known: true, ..Maker::default() };
+        while !program.0.is_empty() && (maker.pack.entries as usize) < MOST {
             maker.step(&mut program);
         }
-        let count = maker.entries.wrapping_add(u32::from(program.byte() == 0xff));
-        maker.pack[8..12].copy_from_slice(&count.to_be_bytes());
-        let mut hasher = gix::hash::hasher(HASH);
-        hasher.update(&maker.pack);
-        maker.pack.extend_from_slice(hasher.try_finalize().expect("a hash").as_slice());
         maker
     }
 
@@ -103,8 +99,8 @@ impl Maker {
             }
             _ => {
                 let length = program.below(8);
-                self.pack.extend(program.bytes(length));
-                self.entries += u32::from(program.byte() & 1);
+                self.pack.noise(&program.bytes(length));
+                self.pack.entries += u32::from(program.byte() & 1);
                 self.known = false;
             }
         }
@@ -124,15 +120,8 @@ impl Maker {
     }
 
     fn object(&mut self, kind: Kind, data: Vec<u8>) {
-        let code = match kind {
-            Kind::Commit => 1,
-            Kind::Tree => 2,
-            Kind::Blob => 3,
-            Kind::Tag => 4,
-        };
-        let offset = self.head(code, data.len());
-        self.packed(&data);
-        self.note(kind, data, offset);
+        let (id, offset) = self.pack.object(kind, &data);
+        self.objects.push(Object { id, kind, data, offset });
     }
 
     fn delta(&mut self, program: &mut Program, by_offset: bool) {
@@ -173,39 +162,9 @@ impl Maker {
         let base_size = base.data.len() + usize::from(program.byte() == 0xff);
         self.known &= base_size == base.data.len();
         let delta = [varint(base_size), varint(result.len()), body].concat();
-        let offset = self.head(if by_offset { 6 } else { 7 }, delta.len());
-        if by_offset {
-            self.pack.extend(distance(offset - base_offset));
-        } else {
-            self.pack.extend_from_slice(base_id.as_slice());
-        }
-        self.packed(&delta);
-        self.note(kind, result, offset);
-    }
-
-    /// Writes the head of an entry; returns where it is.
-    fn head(&mut self, code: u8, mut size: usize) -> usize {
-        let offset = self.pack.len();
-        let mut byte = code << 4 | (size & 15) as u8;
-        size >>= 4;
-        while size > 0 {
-            self.pack.push(byte | 0x80);
-            byte = (size & 0x7f) as u8;
-            size >>= 7;
-        }
-        self.pack.push(byte);
-        offset
-    }
-
-    fn packed(&mut self, data: &[u8]) {
-        let mut zlib = flate2::write::ZlibEncoder::new(&mut self.pack, flate2::Compression::fast());
-        zlib.write_all(data).and_then(|()| zlib.finish().map(drop)).expect("memory takes everything");
-        self.entries += 1;
-    }
-
-    fn note(&mut self, kind: Kind, data: Vec<u8>, offset: usize) {
-        let id = gix::objs::compute_hash(HASH, kind, &data).expect("a hash");
-        self.objects.push(Object { id, kind, data, offset });
+        let offset =
+            if by_offset { self.pack.delta_at(base_offset, &delta) } else { self.pack.delta_on(&base_id, &delta) };
+        self.objects.push(Object { id: pack_writer::id(kind, &result), kind, data: result, offset });
     }
 
     /// Checks every link of every object.
@@ -257,36 +216,16 @@ fn entries(mut data: &[u8]) -> Option<Vec<(ObjectId, Kind)>> {
     Some(all)
 }
 
-fn varint(mut n: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    while n > 0x7f {
-        out.push((n & 0x7f) as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-    out
-}
-
-/// Encodes the distance to an earlier entry (gitformat-pack(5), "offset encoding").
-fn distance(mut n: usize) -> Vec<u8> {
-    let mut out = vec![(n & 0x7f) as u8];
-    while n > 0x7f {
-        n = (n >> 7) - 1;
-        out.push((n & 0x7f) as u8 | 0x80);
-    }
-    out.reverse();
-    out
-}
-
 /// The proof of a pack: where it says yes, every link holds.
 pub fn pack_proof(bytes: &[u8]) {
     let tips = bytes.first().copied().unwrap_or(0);
-    let made = Maker::run(Program(bytes.get(1..).unwrap_or_default()));
+    let mut made = Maker::run(Program(bytes.get(1..).unwrap_or_default()));
+    let pack = std::mem::take(&mut made.pack).finish();
     let memory = std::path::Path::new("/dev/shm"); // gix waits for a disk
     let folder = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).expect("a folder");
     let never = AtomicBool::new(false);
     let outcome = gix::odb::pack::Bundle::write_to_directory(
-        &mut made.pack.as_slice(),
+        &mut pack.as_slice(),
         Some(folder.path()),
         &mut gix::progress::Discard,
         &never,

@@ -24,7 +24,8 @@ const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
 
 /// The keys of this program that hold a number.
-const NUMBERS: [&str; 5] = [
+const NUMBERS: [&str; 6] = [
+    "mirror.patience",
     "mirror.connectTimeout",
     "mirror.responseTimeout",
     "mirror.idleTimeout",
@@ -277,15 +278,20 @@ impl Config {
 
     /// Returns the number that `key` holds, with git's `k`, `m`, `g`; `None` where it is not set or no number.
     pub fn number(&self, key: &str) -> Option<u64> {
-        let value = self.get(key)?.trim().to_ascii_lowercase();
-        let (digits, factor) = match value.as_bytes().last()? {
-            b'k' => (&value[..value.len() - 1], 1 << 10),
-            b'm' => (&value[..value.len() - 1], 1 << 20),
-            b'g' => (&value[..value.len() - 1], 1 << 30),
-            _ => (&value[..], 1),
-        };
-        digits.parse::<u64>().ok()?.checked_mul(factor)
+        number_of(self.get(key)?)
     }
+}
+
+/// Reads a number as git does, with `k`, `m`, `g`; `None` for anything else.
+pub fn number_of(value: &str) -> Option<u64> {
+    let value = value.trim().to_ascii_lowercase();
+    let (digits, factor) = match value.as_bytes().last()? {
+        b'k' => (&value[..value.len() - 1], 1 << 10),
+        b'm' => (&value[..value.len() - 1], 1 << 20),
+        b'g' => (&value[..value.len() - 1], 1 << 30),
+        _ => (&value[..], 1),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// Reads a boolean as git does; `None` for anything else.

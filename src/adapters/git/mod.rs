@@ -1,5 +1,6 @@
 //! The repository on this machine, through git's plumbing and gix.
 
+pub mod blame;
 pub mod config;
 pub mod enter_repo;
 pub mod litter;

@@ -8,9 +8,10 @@ use std::process::Command;
 use gix::ObjectId;
 use gix::bstr::ByteSlice;
 
+use crate::adapters::git::blame::blame;
 use crate::adapters::git::config::Config;
 use crate::adapters::process::{self, LOCAL_ENV, output};
-use crate::values::{Error, Kind, Result, refspace};
+use crate::values::{Result, refspace};
 
 /// How many ancestors of a tip are offered one by one to a server that may not know it.
 const OLDER: usize = 256;
@@ -135,11 +136,10 @@ impl Repo {
     /// This is what git itself checks after a fetch (`check_connected` in its `connected.c`).
     ///
     /// # Errors
-    /// [`Kind::Proof`] where an object is missing or damaged.
+    /// [`Kind::Proof`] where an object is missing or damaged, and others as [`blame`] tells them apart.
     pub fn prove(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> Result<()> {
         let (mut command, input) = self.proof(tips, vouched, quarantine);
-        let proved = output(command.arg("--quiet"), &input).map(|_| ());
-        proved.map_err(|err| Error::new(Kind::Proof, err.message))
+        output(command.arg("--quiet"), &input).map(|_| ()).map_err(blame)
     }
 
     /// As [`Repo::prove`], and hands to `reached` what `tips` reach beyond what is vouched for.
@@ -159,7 +159,7 @@ impl Repo {
             // The name of a file may follow.
             line.get(..hex).and_then(|id| ObjectId::from_hex(id).ok()).into_iter().for_each(&mut reached);
         })
-        .map_err(|err| Error::new(Kind::Proof, err.message))
+        .map_err(blame)
     }
 
     fn proof(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> (Command, Vec<u8>) {

@@ -1,4 +1,5 @@
-//! Watches over a mirror's channel: whoever is silent or slow is cut off.
+//! Watches over a mirror's channel: whoever is silent or slow is cut off, and whoever is waited for when the time that all
+//! mirrors together may cost is used up.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -8,26 +9,104 @@ use std::time::{Duration, Instant};
 use crate::adapters::net::channel::{Channel, Killer};
 use crate::adapters::os::OnSignal;
 use crate::decide::limits::{Flow, Limits};
+use crate::decide::patience::{Came, Patience, Whom};
+use crate::values::{Error, Kind};
+
+/// The clock of one fetch, shared by all that is waited for.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Mutex<Patience>>);
+
+impl Clock {
+    /// Returns one that has not run.
+    pub fn new(patience: Patience) -> Self {
+        Clock(Arc::new(Mutex::new(patience)))
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Patience) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Has `wait` wait for something that is no object, and counts the time.
+    pub fn waiting<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let got = wait();
+        self.with(|patience| patience.pass(began.elapsed(), 0));
+        got
+    }
+
+    /// Ends an attempt.
+    pub fn settle(&self, came: Came) {
+        self.with(|patience| patience.settle(came));
+    }
+
+    /// Has what was kept come to nothing.
+    pub fn drop_kept(&self) {
+        self.with(Patience::drop_kept);
+    }
+
+    /// Returns how long one may still wait; `None` is without end.
+    pub fn left(&self, whom: Whom) -> Option<Duration> {
+        self.with(|patience| patience.left(whom))
+    }
+
+    /// Returns why nobody is to be waited for any more, where that is so.
+    pub fn over(&self, whom: Whom) -> Option<Error> {
+        self.with(|patience| {
+            let limit = patience.limit().filter(|_| patience.is_over(whom))?;
+            let kind = if patience.is_to_blame() { Kind::Timeout } else { Kind::Spent };
+            let text = format!(
+                "mirrors have had the {} s without use that they may cost (mirror.patience)",
+                limit.as_secs_f32()
+            );
+            Some(Error::new(kind, text))
+        })
+    }
+}
 
 /// What the watcher and the streams share.
 #[derive(Debug)]
 struct Shared {
     started: Instant,
     bytes: AtomicU64,
-    /// More bytes than this are not read.
-    most: AtomicU64,
     /// Since the last mark: the bytes before it, and when the first and the last byte came, in microseconds.
     marked: AtomicU64,
     opened_us: AtomicU64,
     first_us: AtomicU64,
     latest_us: AtomicU64,
     last_ms: AtomicU64,
-    paused: AtomicBool,
     touched: AtomicBool,
     ended: AtomicBool,
-    verdict: Mutex<Option<String>>,
-    /// What counts for the speed, where not every byte does.
-    useful: Mutex<Option<Arc<AtomicU64>>>,
+    verdict: Mutex<Option<(Kind, String)>>,
+    account: Mutex<Account>,
+}
+
+/// What is waited for, and for how long that has been counted.
+#[derive(Debug, Default)]
+struct Account {
+    paused: bool,
+    /// Until when it has been counted, since the start.
+    counted: Duration,
+    /// Until then this machine is at work.
+    busy: Duration,
+    /// The bytes of the pack that is waited for, and those of them that have been counted. While there is none, no byte is
+    /// of use, and each counts for the speed.
+    useful: Option<(Arc<AtomicU64>, u64)>,
+    clock: Option<(Clock, Whom)>,
+}
+
+impl Account {
+    /// Counts what has passed until `now`.
+    fn settle(&mut self, now: Duration) {
+        let time = now.saturating_sub(self.counted.max(self.busy));
+        self.counted = now;
+        let bytes = self.useful.as_mut().map_or(0, |(useful, seen)| {
+            let bytes = useful.load(Relaxed);
+            bytes.saturating_sub(std::mem::replace(seen, bytes))
+        });
+        if let (false, Some((clock, _))) = (self.paused, &self.clock) {
+            clock.with(|patience| patience.pass(time, bytes));
+        }
+    }
 }
 
 /// Watches one channel until it is dropped.
@@ -37,23 +116,26 @@ pub struct Watch {
     _on_signal: OnSignal,
 }
 
+/// How long [`Watch::touch`] says that this machine is at work.
+const AT_WORK: Duration = Duration::from_millis(250);
+
 impl Watch {
-    /// Wraps the channel's reader, and begins to watch; `began` is when the mirror began to be waited for.
-    pub fn over(channel: &mut Channel, limits: Limits, began: Instant) -> Self {
+    /// Wraps the channel's reader, and begins to watch; `began` is when the mirror began to be waited for. `clock` runs
+    /// from now on.
+    pub fn over(channel: &mut Channel, limits: Limits, began: Instant, clock: Option<(Clock, Whom)>) -> Self {
+        let account = Account { counted: began.elapsed(), clock, ..Account::default() };
         let shared = Arc::new(Shared {
             started: began,
             bytes: AtomicU64::new(0),
-            most: AtomicU64::new(u64::MAX),
             marked: AtomicU64::new(0),
             first_us: AtomicU64::new(0),
             opened_us: AtomicU64::new(0),
             latest_us: AtomicU64::new(0),
             last_ms: AtomicU64::new(0),
-            paused: AtomicBool::new(false),
             touched: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             verdict: Mutex::new(None),
-            useful: Mutex::new(None),
+            account: Mutex::new(account),
         });
         let inner = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
         channel.reader = Box::new(Tap { inner, shared: Arc::clone(&shared) });
@@ -65,14 +147,14 @@ impl Watch {
         Watch { shared, thread: Some(thread), _on_signal: OnSignal::run(move || on_signal.kill()) }
     }
 
+    /// Has `clock` run from now on.
+    pub fn charge(&self, clock: Clock, whom: Whom) {
+        self.shared.account(|account| account.clock = Some((clock, whom)));
+    }
+
     /// Returns how many bytes have been read.
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Relaxed)
-    }
-
-    /// Sets how many bytes may be read in all.
-    pub fn at_most(&self, bytes: u64) {
-        self.shared.most.store(bytes, Relaxed);
     }
 
     /// Returns the time from the start to the first byte.
@@ -96,27 +178,30 @@ impl Watch {
     /// Stops the clocks while nothing is expected from the mirror, or starts them anew.
     pub fn pause(&self, paused: bool) {
         self.shared.last_ms.store(self.shared.elapsed_ms(), Relaxed);
-        self.shared.paused.store(paused, Relaxed);
+        self.shared.account(|account| account.paused = paused);
     }
 
     /// Starts the clocks anew: nothing is expected from the mirror just now.
     pub fn touch(&self) {
-        self.shared.last_ms.store(self.shared.elapsed_ms(), Relaxed);
-        self.shared.touched.store(true, Relaxed);
+        self.shared.anew();
+        self.shared.account(|account| account.busy = account.counted + AT_WORK);
     }
 
-    /// From now on only the bytes that are counted in `useful` count for the speed, or again all: who talks without end
-    /// and sends nothing is too slow.
+    /// From now on only the bytes that are counted in `useful`, those of a pack, count for the speed and are of use, or
+    /// again all for the speed and none of use: who talks without end and sends nothing is too slow.
     pub fn judge_by(&self, useful: Option<Arc<AtomicU64>>) {
-        if let Ok(mut slot) = self.shared.useful.lock() {
-            *slot = useful;
-        }
-        self.touch();
+        self.shared.account(|account| {
+            account.useful = useful.map(|useful| {
+                let seen = useful.load(Relaxed);
+                (useful, seen)
+            });
+        });
+        self.shared.anew();
     }
 
     /// Returns why the channel was cut off, if it was.
-    pub fn verdict(&self) -> Option<String> {
-        self.shared.verdict.lock().ok()?.clone()
+    pub fn verdict(&self) -> Option<Error> {
+        self.shared.verdict.lock().ok()?.as_ref().map(|(kind, text)| Error::new(*kind, text.clone()))
     }
 
     /// Returns a function that tells the bytes read so far and the time since the start.
@@ -128,6 +213,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.shared.account(|account| account.clock = None);
         self.shared.ended.store(true, Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
@@ -139,6 +225,18 @@ impl Drop for Watch {
 impl Shared {
     fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Counts what has passed, and changes what is waited for from now on.
+    fn account<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {
+        let mut account = self.account.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        account.settle(self.started.elapsed());
+        change(&mut account)
+    }
+
+    fn anew(&self) {
+        self.last_ms.store(self.elapsed_ms(), Relaxed);
+        self.touched.store(true, Relaxed);
     }
 }
 
@@ -152,14 +250,19 @@ fn watch(shared: &Shared, limits: &Limits, killer: &Killer) {
         if shared.touched.swap(false, Relaxed) {
             flow = Flow::default();
         }
-        let verdict = if shared.paused.load(Relaxed) {
+        let bytes = shared.bytes.load(Relaxed);
+        let (paused, useful, over) = shared.account(|account| {
+            let useful = account.useful.as_ref().map(|(_, seen)| *seen);
+            let over = account.clock.as_ref().and_then(|(clock, whom)| clock.over(*whom));
+            (account.paused, useful, over)
+        });
+        let verdict = if paused {
             flow = Flow::default();
             None
         } else {
             let last = Duration::from_millis(shared.last_ms.load(Relaxed));
-            let bytes = shared.bytes.load(Relaxed);
-            let useful = shared.useful.lock().ok().and_then(|slot| slot.as_ref().map(|useful| useful.load(Relaxed)));
-            flow.judge(limits, shared.started.elapsed(), last, bytes, useful.unwrap_or(bytes))
+            let slow = flow.judge(limits, shared.started.elapsed(), last, bytes, useful.unwrap_or(bytes));
+            slow.map(|why| (Kind::Timeout, why)).or_else(|| over.map(|over| (over.kind, over.message)))
         };
         if let Some(verdict) = verdict {
             if let Ok(mut slot) = shared.verdict.lock() {
@@ -179,9 +282,7 @@ struct Tap {
 impl Read for Tap {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         let n = self.inner.read(buf)?;
-        if self.shared.bytes.fetch_add(n as u64, Relaxed) > self.shared.most.load(Relaxed) {
-            return Err(std::io::Error::other("it says more than it may"));
-        }
+        self.shared.bytes.fetch_add(n as u64, Relaxed);
         self.shared.last_ms.store(self.shared.elapsed_ms(), Relaxed);
         let us = u64::try_from(self.shared.started.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
         let _ = self.shared.opened_us.compare_exchange(0, us, Relaxed, Relaxed);
@@ -229,10 +330,10 @@ mod tests {
         let mut channel = Channel::open(&url, &opening).expect("a channel");
         let short = Duration::from_millis(300);
         let limits = Limits { first_byte: short, ..Limits::default() };
-        let watch = Watch::over(&mut channel, limits, Instant::now());
+        let watch = Watch::over(&mut channel, limits, Instant::now(), None);
         let mut writer = channel.writer.take().expect("a writer");
         assert!(writer.write_all(&vec![0; 64 << 20]).is_err(), "all was taken");
-        watch.verdict()
+        watch.verdict().map(|verdict| verdict.message)
     }
 
     #[test]

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use super::meter::{Meter, Numbers};
 use super::quarantine::Quarantine;
 use super::salvage::{Kept, Partial};
+use crate::adapters::git::blame::blame;
 use crate::adapters::git::config::Config;
 use crate::adapters::git::repo::Repo;
-use crate::adapters::process;
+use crate::adapters::process::{self, Fed};
 use crate::values::{Error, Kind, Result};
 
 /// From this many objects on `git index-pack` is used: gix would hold more than about 1 GiB.
@@ -45,7 +46,7 @@ impl Indexing<'_> {
     ) -> Result<u64> {
         let mut reader = Counted { inner: reader, bytes: &self.numbers.bytes };
         let mut header = [0; 12];
-        reader.read_exact(&mut header).map_err(Error::doing(Kind::Proof, "it broke off before the pack"))?;
+        reader.read_exact(&mut header).map_err(Error::doing(Kind::Channel, "it broke off before the pack"))?;
         let objects = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let mut whole = header.chain(reader);
         if self.strict.is_some() || objects >= MANY_OBJECTS {
@@ -67,10 +68,18 @@ impl Indexing<'_> {
         )
         .map_err(|err| {
             let came = u32::try_from(self.numbers.received.load(Relaxed)).unwrap_or(0);
+            let cut = whole.has_ended();
             *self.partial.borrow_mut() = whole.partial(came, objects);
-            match self.partial.borrow().as_ref() {
-                Some(_) => Error::new(Kind::Channel, format!("it broke off after {came} of {objects} objects")),
-                None => Error::new(Kind::Proof, format!("its pack is damaged: {}", err.probable_cause())),
+            let cause = err.probable_cause();
+            // What the system says is of this machine: the mirror's stream has not failed.
+            let system = |err: &std::io::Error| {
+                use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+                !matches!(err.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
+            };
+            match err.iter_errors().filter_map(|err| err.downcast_ref()).any(system) {
+                _ if cut => Error::new(Kind::Channel, format!("it broke off after {came} of {objects} objects")),
+                true => Error::new(Kind::Local, format!("cannot store its pack: {cause}")),
+                false => Error::new(Kind::Proof, format!("its pack is damaged: {cause}")),
             }
         })?;
         if let Some(keep) = outcome.keep_path {
@@ -84,7 +93,11 @@ impl Indexing<'_> {
         command.args(&self.strict);
         self.repo.with_quarantine(&mut command, self.quarantine.path());
         let mut pack = Told { inner: pack, numbers: &self.numbers };
-        process::fed(&mut command, &mut pack).map_err(|err| Error::new(Kind::Proof, err.message))
+        match process::fed(&mut command, &mut pack)? {
+            Fed::Well => Ok(()),
+            Fed::Cut(_) => Err(Error::new(Kind::Channel, "it broke off within its pack")),
+            Fed::Failed(_, err) => Err(blame(err)),
+        }
     }
 }
 

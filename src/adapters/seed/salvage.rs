@@ -32,9 +32,9 @@ impl Partial {
     /// indexing them did.
     ///
     /// # Errors
-    /// [`Kind::Proof`] where they cannot be read.
+    /// [`Kind::Unproved`] where they cannot be read, or not be written anew.
     pub fn restore(self, quarantine: &Quarantine, odb: &Odb, hash: gix::hash::Kind) -> Result<PathBuf> {
-        let failed = |why: String| Error::new(Kind::Proof, format!("what is kept of a pack is damaged: {why}"));
+        let failed = |why: String| Error::new(Kind::Unproved, format!("what is kept of a pack cannot be used: {why}"));
         let header = pack::data::header::encode(pack::data::Version::V2, self.objects);
         let mut file = File::open(&self.file).map_err(|err| failed(err.to_string()))?;
         file.seek(SeekFrom::Start(header.len() as u64)).map_err(|err| failed(err.to_string()))?;
@@ -90,6 +90,11 @@ impl<'a> Kept<'a> {
         Kept { inner, packs: quarantine.packs(), name: None, tried: false, end: None }
     }
 
+    /// Returns whether the stream has ended, or broken, and was to go on.
+    pub(super) fn has_ended(&self) -> bool {
+        self.end.is_some()
+    }
+
     /// Returns what came, where the stream ended before the pack did. `objects` of `total` were read whole.
     pub(super) fn partial(mut self, objects: u32, total: u32) -> Option<Partial> {
         let cut = self.end? == End::Broken;
@@ -133,7 +138,13 @@ impl Read for Kept<'_> {
 impl BufRead for Kept<'_> {
     fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
         self.keep();
-        self.inner.fill_buf()
+        let filled = self.inner.fill_buf();
+        match &filled {
+            Ok([]) => self.end = Some(End::Orderly),
+            Err(err) if err.kind() != std::io::ErrorKind::Interrupted => self.end = Some(End::Broken),
+            _ => {}
+        }
+        filled
     }
 
     fn consume(&mut self, amount: usize) {
@@ -288,6 +299,34 @@ mod tests {
                 partial.restore(&quarantine, &odb, client.repo.hash).unwrap_or_else(|err| panic!("{cut}: {err:?}"));
             }
         }
+    }
+
+    #[test]
+    fn only_a_pack_that_came_and_is_bad_is_the_mirrors_fault() {
+        let world = World::new(8);
+        let pack = world.git(&["pack-objects", "--all", "--stdout", "-q", "--delta-base-offset"], b"");
+        let client = empty();
+        let mut flipped = pack.clone();
+        flipped[pack.len() / 3] ^= 1;
+        let kind = |bytes: &[u8], strict: Option<&str>, broken: bool, full: bool| {
+            let quarantine = Quarantine::create(&client.repo).expect("a quarantine");
+            let mut indexing = client.indexing(&quarantine);
+            indexing.strict = strict.map(Into::into);
+            if full {
+                std::fs::remove_dir(quarantine.packs()).expect("a folder"); // as good as a full disk
+            }
+            let mut stream: Box<dyn Read> = if broken { Box::new(Broken(bytes)) } else { Box::new(bytes) };
+            indexing.run(&mut BufReader::new(&mut stream), None, &NEVER).expect_err("it is not whole").kind
+        };
+        for strict in [None, Some("--strict")] {
+            assert_eq!(kind(&flipped, strict, false, false), Kind::Proof, "{strict:?}");
+            for cut in [3, 14, 20, 40, pack.len() / 2, pack.len() - 3] {
+                for broken in [true, false] {
+                    assert_eq!(kind(&pack[..cut], strict, broken, false), Kind::Channel, "{strict:?} {cut} {broken}");
+                }
+            }
+        }
+        assert_eq!(kind(&pack, None, false, true), Kind::Local);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A conversation with a mirror: gix-protocol speaks the client's side.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use gix::ObjectId;
 use gix::bstr::BString;
@@ -17,21 +18,67 @@ use crate::adapters::net::channel::Channel;
 use crate::adapters::net::watch::Held;
 use crate::values::{Error, Kind, Result, SafeText, url_key};
 use crate::wire::mirror_command::{Decoder, Feature};
-use crate::wire::{Pkt, RefList};
+use crate::wire::{Pkt, RefLine, RefList};
 
 /// Most names for which a `ref-prefix` each is sent; with more, all branches and tags are listed.
 const MAX_PREFIXES: usize = 64;
 
+/// Most bytes of an advertisement: that of v2 has some hundred, one of v0 with 100,000 refs fits.
+const MAX_ADVERTISED: u64 = 8 << 20;
 /// Most bytes of a list of refs: some two million of them.
-const MAX_REFS: usize = 128 << 20;
-/// Most bytes of an answer to `command=mirror`.
-const MAX_ANSWER: usize = crate::wire::mirror_command::MAX_BYTES;
+const MAX_REFS: u64 = 128 << 20;
+/// Most bytes of memory for those of them that matter: a million with names of 50 bytes.
+const MAX_KEPT: usize = 160 << 20;
+/// Most bytes of an answer to `command=mirror`, with the heads of its packets.
+const MAX_ANSWER: u64 = 2 * crate::wire::mirror_command::MAX_BYTES as u64;
+/// Most bytes of what a mirror says of a negotiation before its pack begins: some 80,000 acknowledgments.
+const MAX_TALK: u64 = 4 << 20;
+/// Most bytes behind the pack: what people are told, and the flush.
+const MAX_FAREWELL: u64 = 1 << 20;
 
-type Connection = client::git::blocking_io::Connection<Box<dyn std::io::Read + Send>, Held>;
+type Connection = client::git::blocking_io::Connection<Gate, Held>;
+
+/// Lets so many bytes through, and no more: gix keeps what it reads of an answer's sections, of an advertisement, and of
+/// lists.
+struct Gate {
+    inner: Box<dyn std::io::Read + Send>,
+    left: Allowance,
+}
+
+/// How many bytes may still be read.
+#[derive(Clone)]
+struct Allowance(Arc<AtomicU64>);
+
+impl Allowance {
+    /// A pack may have any size: it does not stay in memory.
+    const ANY: u64 = u64::MAX;
+
+    /// Lets so many bytes through from now on.
+    fn set(&self, bytes: u64) {
+        self.0.store(bytes, Relaxed);
+    }
+}
+
+impl std::io::Read for Gate {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let left = self.left.0.load(Relaxed);
+        if left == Allowance::ANY {
+            return self.inner.read(buf);
+        }
+        let most = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        if most == 0 && !buf.is_empty() {
+            return Err(std::io::Error::other("it says more than it may"));
+        }
+        let n = self.inner.read(&mut buf[..most])?;
+        self.left.set(left.saturating_sub(n as u64));
+        Ok(n)
+    }
+}
 
 /// An open conversation with a mirror.
 pub struct Session {
     connection: Connection,
+    allowance: Allowance,
     handshake: gix::protocol::Handshake,
     /// Keeps the child alive, and ends it.
     channel: Channel,
@@ -47,7 +94,9 @@ impl Session {
     /// # Errors
     /// [`Kind::Protocol`] where it is none of protocol v2; [`Kind::Channel`] where the mirror says no.
     pub fn open(mut channel: Channel, who: &str) -> Result<Self> {
-        let reader = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
+        let inner = std::mem::replace(&mut channel.reader, Box::new(std::io::empty()));
+        let allowance = Allowance(Arc::new(AtomicU64::new(MAX_ADVERTISED)));
+        let reader = Gate { inner, left: allowance.clone() };
         let writer = Held(channel.writer.take());
         let none = None::<(String, Option<u16>)>;
         let mode = client::git::ConnectMode::Process;
@@ -61,7 +110,7 @@ impl Session {
             return Err(Error::new(Kind::Protocol, "it does not speak protocol v2"));
         }
         let hash = gix::hash::Kind::Sha1;
-        Ok(Session { connection, handshake, channel, who: who.to_owned(), hash, url: None })
+        Ok(Session { connection, allowance, handshake, channel, who: who.to_owned(), hash, url: None })
     }
 
     /// Makes it a conversation about a repository whose object names are of the kind `hash`, and that is known under
@@ -89,13 +138,11 @@ impl Session {
         let (true, Some(first)) = (feature.is_some_and(|value| Feature::parse(&value).url), urls.first()) else {
             return Ok(());
         };
-        let answer = self.invoke("mirror", vec![format!("url={first}")], MAX_ANSWER)?;
         let mut decoder = Decoder::default();
-        let mut list = None;
-        for pkt in answer.iter().chain([&Pkt::Flush]) {
-            list = list.or(decoder.take(pkt)?);
-        }
-        let list = list.unwrap_or_default();
+        self.invoke("mirror", vec![format!("url={first}")], MAX_ANSWER, |line| {
+            decoder.take(&Pkt::Data(line.to_vec())).map(|_| ())
+        })?;
+        let list = decoder.take(&Pkt::Flush)?.unwrap_or_default();
         self.url = if list.not_found {
             let knows = |url: &&String| list.canonical.iter().any(|known| url_key::same_resource(known, url));
             urls.iter().find(knows).cloned()
@@ -106,12 +153,11 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the mirror's refs of these names (and, for many names, more).
+    /// Returns those of the mirror's refs that `matters` says of, where they have these names, or, for many names, others.
     ///
     /// # Errors
     /// [`Kind::Protocol`] where the answer cannot be read.
-    pub fn ls_refs<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<RefList> {
-        let names: BTreeSet<&str> = names.collect();
+    pub fn ls_refs(&mut self, names: &BTreeSet<&str>, matters: impl Fn(&RefLine) -> bool) -> Result<RefList> {
         let mut arguments = vec!["peel".to_owned()];
         if names.len() <= MAX_PREFIXES {
             arguments.extend(names.iter().map(|name| format!("ref-prefix {name}")));
@@ -124,18 +170,29 @@ impl Session {
         }
         arguments.extend(self.url.as_ref().map(|url| format!("url={url}")));
         let mut refs = RefList::default();
-        self.invoke("ls-refs", arguments, MAX_REFS)?.iter().for_each(|pkt| refs.take_v2(pkt.text()));
+        let mut memory = 0;
+        self.invoke("ls-refs", arguments, MAX_REFS, |line| {
+            let line = RefLine::parse(line.strip_suffix(b"\n").unwrap_or(line)).filter(|line| matters(line));
+            memory += line.map_or(0, |line| refs.push(line));
+            let too_much = || Error::new(Kind::Protocol, "its list of refs is too long");
+            if memory > MAX_KEPT { Err(too_much()) } else { Ok(()) }
+        })?;
         Ok(refs)
     }
 
-    /// Sends a command; returns the packets of its answer, which may have `most` bytes, up to its flush.
-    fn invoke(&mut self, command: &str, arguments: Vec<String>, most: usize) -> Result<Vec<Pkt>> {
+    /// Sends a command; `take` gets each packet of its answer, which may have `most` bytes, up to its flush.
+    fn invoke(
+        &mut self,
+        command: &str,
+        arguments: Vec<String>,
+        most: u64,
+        mut take: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.allowance.set(most);
         let format = self.handshake.capabilities.capability("object-format").is_some();
         let format = (format && command != "mirror").then(|| ("object-format", Some(self.hash.to_string())));
         let features = format.into_iter().chain([(agent().0, agent().1.map(|value| value.to_string()))]);
         let arguments = arguments.into_iter().map(BString::from);
-        let mut answer = Vec::new();
-        let mut bytes = 0;
         let failed = {
             match self.connection.invoke(command, features, Some(arguments), false) {
                 Err(err) => Some(gix::Error::from_error(err)),
@@ -143,11 +200,7 @@ impl Session {
                     match reader.readline() {
                         Some(Ok(Ok(line))) => {
                             let Some(data) = line.as_slice() else { break None };
-                            bytes += data.len();
-                            if bytes > most {
-                                break Some(gix::Error::from_error(std::io::Error::other("its answer never ends")));
-                            }
-                            answer.push(Pkt::Data(data.to_vec()));
+                            take(data)?;
                         }
                         Some(Ok(Err(err))) => break Some(gix::Error::from_error(err)),
                         Some(Err(err)) => break Some(gix::Error::from_error(err)),
@@ -158,7 +211,7 @@ impl Session {
         };
         match failed {
             Some(err) => Err(told(&self.who, &self.channel, &err)),
-            None => Ok(answer),
+            None => Ok(()),
         }
     }
 
@@ -206,13 +259,17 @@ impl Session {
         indexing: &Indexing,
     ) -> Result<u64> {
         let mut outcome: Option<Result<u64>> = None;
+        let allowance = self.allowance.clone();
+        allowance.set(MAX_TALK);
         let shallow_file = indexing.repo.common_dir.join("shallow");
         let fetched = gix::protocol::fetch(
             negotiation,
             |reader, _progress, stop| {
+                allowance.set(Allowance::ANY);
                 let thin = (!haves.is_empty()).then(|| odb.0.clone());
                 let got = indexing.run(reader, thin, stop);
                 // The mirror still has to end its answer.
+                allowance.set(MAX_FAREWELL);
                 indexing.numbers.resolved.store(0, Relaxed);
                 let failed = got.as_ref().err().map(|err| err.message.clone());
                 outcome = Some(got);
@@ -336,5 +393,41 @@ fn told(who: &str, channel: &Channel, err: &gix::Error) -> Error {
     tracing::debug!(who, ?err, "a mirror failed");
     let cause = err.probable_cause().to_string();
     let message = channel.said().unwrap_or(cause);
-    Error::new(Kind::Protocol, SafeText::new(message.lines().next().unwrap_or_default()).to_string())
+    let message = SafeText::new(message.lines().next().unwrap_or_default()).to_string();
+    Error::new(if says_not_here(&message) { Kind::NotFound } else { Kind::Protocol }, message)
+}
+
+/// Returns whether a server says that the repository is not there, or not for us: git, its daemon, web servers and ssh
+/// say it in words only.
+fn says_not_here(message: &str) -> bool {
+    const NOT_HERE: [&str; 10] = [
+        "no such repository",
+        "not found",
+        "not exported",
+        "does not appear to be a git repository",
+        "not a git repository",
+        "does not exist",
+        "access denied",
+        "error: 403",
+        "Authentication failed",
+        "could not read Username",
+    ];
+    NOT_HERE.iter().any(|text| message.contains(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_what_servers_say_of_what_they_lack() {
+        for text in [
+            "repository 'http://m/x/' not found",
+            "remote error: access denied or repository not exported: /x",
+            "'/x' does not appear to be a git repository",
+        ] {
+            assert!(says_not_here(text), "{text}");
+        }
+        assert!(!says_not_here("upload-pack: not our ref aa") && !says_not_here("unable to connect to m"));
+    }
 }

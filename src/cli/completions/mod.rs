@@ -3,7 +3,7 @@
 //! Names of commands and options come from the definition of the command line, those of remotes and mirrors from the
 //! repository when <TAB> is pressed. The scripts hook into what git's completion looks for: `_git_<command>` in bash
 //! (`__git_complete_command` in git-completion.bash), `_git-<command>` in zsh (its own `_git`), and rules for `git` in
-//! fish (its `git.fish`).
+//! fish.
 
 use clap::Command;
 
@@ -23,7 +23,9 @@ pub fn script(shell: Shell, mirror: &Command, fetch: &Command) -> String {
     match shell {
         Shell::Bash => filled(include_str!("bash"), bash(mirror), &options(fetch).join(" ")),
         Shell::Zsh => filled(include_str!("zsh"), zsh(mirror), &zsh_options(fetch, "\t\t").join("")),
-        Shell::Fish => filled(include_str!("fish"), fish(mirror), &fish_options(fetch, "mirror-fetch", None).concat()),
+        Shell::Fish => {
+            filled(include_str!("fish"), fish(mirror), &fish_options(fetch, "git-mirror-fetch", None).concat())
+        }
     }
 }
 
@@ -62,7 +64,7 @@ fn about(command: &Command) -> String {
 fn zsh(mirror: &Command) -> (String, String) {
     let names = commands(mirror).map(|command| {
         let (name, about) = (command.get_name(), about(command));
-        format!("\t\t{}\n", quoted(&format!("{name}:{}", about.replace(':', "\\:"))))
+        format!("\t\t{}\n", quoted(&format!("{name}:{about}")))
     });
     let options = commands(mirror).map(|command| {
         let options = zsh_options(command, "\t\t\t").concat();
@@ -89,25 +91,22 @@ fn fish(mirror: &Command) -> (String, String) {
     for command in commands(mirror) {
         let name = command.get_name();
         rules.push_str(&format!(
-            "complete -f -c git -n __git_mirror_needs_command -a {name} -d {}\n",
+            "complete -f -c git-mirror -n __git_mirror_needs_command -a {name} -d {}\n",
             quoted(&about(command))
         ));
-        rules.push_str(&fish_options(command, "mirror", Some(name)).concat());
+        rules.push_str(&fish_options(command, "git-mirror", Some(name)).concat());
     }
     (names.join(" "), rules)
 }
 
-fn fish_options(command: &Command, git: &str, within: Option<&str>) -> Vec<String> {
-    let within = within.map(|name| format!("; and __fish_seen_subcommand_from {name}")).unwrap_or_default();
+fn fish_options(command: &Command, program: &str, within: Option<&str>) -> Vec<String> {
+    let within = within.map(|name| format!(" -n '__git_mirror_in {name}'")).unwrap_or_default();
     let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
     let lines = shown.filter_map(|argument| {
         let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
         let value = if argument.get_action().takes_values() { " -r" } else { "" };
         let name = argument.get_long()?;
-        Some(format!(
-            "complete -f -c git -n '__fish_git_using_command {git}{within}' -l {name}{value} -d {}\n",
-            quoted(&help)
-        ))
+        Some(format!("complete -f -c {program}{within} -l {name}{value} -d {}\n", quoted(&help)))
     });
     lines.collect()
 }

@@ -3,7 +3,7 @@
 
 use std::io::Read;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::adapters::net::channel::{Channel, HttpHelper, Opening, Role, Service};
 use crate::adapters::net::pktio::{self, PktReader};
@@ -45,25 +45,29 @@ impl Open {
     }
 }
 
-/// Opens a channel to canonical beside the one that git speaks over; `None` where it serves dumb HTTP.
+/// Opens a channel to canonical beside the one that git speaks over; `None` where it serves dumb HTTP. `role` tells whether
+/// it may ask for a password.
 ///
 /// # Errors
 /// Those of the connection.
-pub fn open_canonical(remote: &Remote) -> Result<Option<Channel>> {
+pub fn open_canonical(remote: &Remote, role: Role, connect_by: Option<Instant>) -> Result<Option<Channel>> {
     let Remote { name, url, config, family, report } = *remote;
     let program = format!("remote.{name}.uploadpack");
     if url.transport == Transport::Http {
-        let mut http = HttpHelper::start(name, url, Role::Canonical, config)?;
+        let mut http = HttpHelper::start(name, url, role, config)?;
+        if role == Role::Beside {
+            return http.into_lazy_channel(Service::UploadPack).map(Some); // a watcher ends it
+        }
         let connected = http.connect(Service::UploadPack)?;
         return Ok(connected.then(|| http.into_channel(Service::UploadPack)));
     }
     let opening = Opening {
-        role: Role::Canonical,
+        role,
         service: Service::UploadPack,
         program: config.get(&program),
         version: 2,
         family,
-        connect_by: None,
+        connect_by,
         config,
         report,
     };
@@ -86,7 +90,7 @@ pub struct Answer {
 pub fn ask(remote: &Remote, request: &Request) -> Result<Answer> {
     let url = remote.url;
     let none = || Error::new(Kind::Nothing, format!("{} lists no mirrors", url.shown_host()));
-    let channel = open_canonical(remote)?.ok_or_else(none)?;
+    let channel = open_canonical(remote, Role::Canonical, None)?.ok_or_else(none)?;
     let Open { mut channel, server, packets } = Open::read(channel, url)?;
     let Some(first) = packets.first() else {
         return Err(Error::new(Kind::Told, "the server hung up"));

@@ -264,12 +264,9 @@ fn fill(config: &Config, remote: &str, report: &dyn Report) -> Result<()> {
     if sources.is_empty() {
         sources = vec!["refs/heads/*", "refs/tags/*"];
     }
-    let seeder = Seeder {
-        repo: &repo,
-        remote: Remote { name: remote, url: &url, config, family: Family::Any, report },
-        keep: &Keep::for_this_process(),
-        early: Default::default(),
-    };
+    let from = Remote { name: remote, url: &url, config, family: Family::Any, report };
+    let keep = Keep::for_this_process();
+    let seeder = Seeder::alone(&repo, from, &keep);
     let haves: Vec<ObjectId> = repo.recent_tips(256)?;
     let (who, space, refs) = seeder.fill(&sources, &haves)?;
     let place = format!("refs/mirror/{}/", space.name());

@@ -33,26 +33,12 @@ pub enum Outcome {
 impl Outcome {
     /// Returns what an error says of a mirror; nothing where it is not the mirror's.
     pub fn of(err: &Error) -> Option<Self> {
-        // git, its daemon, web servers and ssh say it in words only.
-        const NOT_HERE: [&str; 10] = [
-            "no such repository",
-            "not found",
-            "not exported",
-            "does not appear to be a git repository",
-            "not a git repository",
-            "does not exist",
-            "access denied",
-            "error: 403",
-            "Authentication failed",
-            "could not read Username",
-        ];
-        let not_here = NOT_HERE.iter().any(|text| err.message.contains(text));
         let failure = match err.kind {
             Kind::Nothing => return Some(Outcome::HadNothing),
-            Kind::Config | Kind::Usage | Kind::Local => return None,
+            Kind::Config | Kind::Usage | Kind::Local | Kind::Told | Kind::Spent => return None,
             Kind::Proof => Failure::Corrupt,
-            _ if not_here => Failure::NotFound,
-            _ => Failure::Trouble,
+            Kind::NotFound => Failure::NotFound,
+            Kind::Channel | Kind::Protocol | Kind::Timeout | Kind::Unproved => Failure::Trouble,
         };
         Some(Outcome::Failed(failure, err.message.clone()))
     }
@@ -100,7 +86,10 @@ impl Chooser<'_> {
                     ));
                     copies.push((space, Box::new(move |copy| taken(copy, lacked))));
                 }
-                Outcome::HadNothing => copies.push((space, Box::new(move |copy| taken(copy, 1.0)))),
+                Outcome::HadNothing => {
+                    changes.push((url, Box::new(move |host| host.succeed(now)))); // it has answered
+                    copies.push((space, Box::new(move |copy| taken(copy, 1.0))));
+                }
                 Outcome::Failed(..) if !online => {}
                 Outcome::Failed(Failure::NotFound, why) => {
                     copies.push((space, Box::new(move |copy| copy.backoff.fail(Failure::NotFound, &why, now))));
@@ -147,21 +136,22 @@ mod tests {
 
     #[test]
     fn tells_whose_fault_it_is() {
-        let failure = |kind, text: &str| match Outcome::of(&Error::new(kind, text)) {
+        let failure = |kind| match Outcome::of(&Error::new(kind, "of whatever words")) {
             Some(Outcome::Failed(failure, _)) => Some(failure),
             _ => None,
         };
-        for (kind, text, want) in [
-            (Kind::Timeout, "no answer for 10 s", Some(Failure::Trouble)),
-            (Kind::Channel, "unable to connect to m", Some(Failure::Trouble)),
-            (Kind::Protocol, "repository 'http://m/x/' not found", Some(Failure::NotFound)),
-            (Kind::Protocol, "remote error: access denied or repository not exported: /x", Some(Failure::NotFound)),
-            (Kind::Protocol, "'/x' does not appear to be a git repository", Some(Failure::NotFound)),
-            (Kind::Proof, "its pack is damaged", Some(Failure::Corrupt)),
-            (Kind::Nothing, "it has nothing that is new here", None),
-            (Kind::Local, "cannot make a folder", None),
+        for (kind, want) in [
+            (Kind::Timeout, Some(Failure::Trouble)),
+            (Kind::Channel, Some(Failure::Trouble)),
+            (Kind::Protocol, Some(Failure::Trouble)),
+            (Kind::Unproved, Some(Failure::Trouble)),
+            (Kind::NotFound, Some(Failure::NotFound)),
+            (Kind::Proof, Some(Failure::Corrupt)),
+            (Kind::Nothing, None),
+            (Kind::Local, None),
+            (Kind::Spent, None),
         ] {
-            assert_eq!(failure(kind, text), want, "{text}");
+            assert_eq!(failure(kind), want, "{kind:?}");
         }
     }
 }

@@ -170,30 +170,53 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
     fn answer(&mut self, mut passes: impl FnMut(&Pkt) -> bool) -> Result<Answer> {
         let began = Instant::now();
         let mut first = None;
-        let gone = Error::doing(Kind::Channel, "cannot write to git");
+        let gone = |err: std::io::Error| Error::new(Kind::Channel, format!("cannot write to git: {err}"));
         let mut out = BufWriter::with_capacity(128 * 1024, &mut *self.git_out);
         let mut bytes = Vec::new();
         let result = (|| {
             loop {
-                let Some(pkt) = self.server_in.read().map_err(std::io::Error::other)? else { return Ok(false) };
+                let Some(pkt) = self.server_in.read()? else { return Ok(false) };
                 first.get_or_insert_with(|| began.elapsed());
                 if passes(&pkt) {
                     bytes.clear();
                     pkt.encode(&mut bytes);
-                    out.write_all(&bytes)?;
+                    out.write_all(&bytes).map_err(gone)?;
                 }
                 if pkt == Pkt::Flush {
                     return Ok(true);
                 }
                 if self.server_in.is_drained() {
-                    out.flush()?;
+                    out.flush().map_err(gone)?;
                 }
             }
         })();
-        let flushed = out.flush();
-        let whole = result.and_then(|whole| flushed.map(|()| whole)).map_err(gone)?;
+        let flushed = out.flush().map_err(gone);
+        let whole = result.and_then(|whole| flushed.map(|()| whole))?;
         let all = began.elapsed();
         let first = first.unwrap_or(all);
         Ok(Answer { whole, first, rest: all - first })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Relays one request to a canonical server that answers with `answer`; returns why that fails.
+    fn fails(answer: &[u8], git_out: &mut impl Write) -> String {
+        let mut git_in = PktReader::new(&b"0014command=ls-refs\n0000"[..], "git");
+        let mut server_in = PktReader::new(answer, "h.example");
+        let server_out = &mut std::io::sink();
+        let mut relay = Relay { git_in: &mut git_in, git_out, server_in: &mut server_in, server_out, stateless: false };
+        relay.run(|_| Seeded::default(), || ()).expect_err("it fails").message
+    }
+
+    #[test]
+    fn says_who_is_gone() {
+        let why = fails(b"0009wan", &mut Vec::new());
+        assert_eq!(why, "h.example: the connection ended within a message");
+        assert!(fails(b"HTTP/1.1 500", &mut Vec::new()).starts_with("bad line length"));
+        let why = fails(b"0009want\n0000", &mut &mut [0_u8; 3][..]);
+        assert!(why.starts_with("cannot write to git: "), "{why}");
     }
 }

@@ -36,7 +36,7 @@ pub enum Found {
 }
 
 /// Writes the pages below `dir`, each to the folder of its section (`man1`, `man5`, `man7`). Where no folder is named, to
-/// the first of [`folders`] that can be written to.
+/// the first that can be written to, of those where man looks.
 ///
 /// # Errors
 /// [`Kind::Local`] where a file cannot be written.

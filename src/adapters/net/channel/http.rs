@@ -3,16 +3,23 @@
 //! Source: gitremote-helpers(7), and `stateless_connect` in git's `remote-curl.c`.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::{Channel, End, Role, Service, Stderr, start};
-use crate::adapters::git::config::Config;
+use crate::adapters::git::config::{self, Config};
 use crate::adapters::net::pktio::Stateless;
 use crate::adapters::os;
 use crate::adapters::process;
 use crate::decide::urlmatch;
 use crate::values::{Error, GitUrl, Kind, Result, SafeText};
+
+/// Most bytes of a line in which the helper answers a command.
+const MOST_LINE: u64 = 1 << 20;
+
+/// Most memory of a mirror's helper, in bytes: it keeps an advertisement and a page of an error, unpacked, until it has all of
+/// it. Seen with git 2.47: 5 MiB.
+const MOST_MEMORY: u64 = 128 << 20;
 
 /// A running `git remote-https`.
 pub struct HttpHelper {
@@ -32,13 +39,20 @@ impl HttpHelper {
     pub fn start(remote: &str, url: &GitUrl, role: Role, config: &Config) -> Result<Self> {
         let mut command = program(&format!("remote-{}", url.scheme));
         command.args([remote, url.raw()]);
-        if let Role::Mirror { learned, prompt } = role {
-            command.env("GIT_CONFIG_PARAMETERS", mirror_parameters(url, config, learned, prompt));
-            if !prompt {
-                command.env("LC_ALL", "C"); // for `plainly`
+        match role {
+            Role::Mirror { learned, prompt } => {
+                command.env("GIT_CONFIG_PARAMETERS", mirror_parameters(url, config, learned, prompt));
+                if !prompt {
+                    command.env("LC_ALL", "C"); // for `plainly`
+                }
             }
+            Role::Beside => drop(command.env("GIT_CONFIG_PARAMETERS", parameters(beside(url)))),
+            Role::Canonical => {}
         }
         let mut child = start(&mut command, role)?;
+        if matches!(role, Role::Mirror { .. }) {
+            os::limit_memory(child.id(), MOST_MEMORY.saturating_add(post_buffer(url, config)));
+        }
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::new(Kind::Local, "a child was started without pipes"));
         };
@@ -61,7 +75,7 @@ impl HttpHelper {
     /// [`Kind::Channel`] where the helper has gone; [`Kind::Told`] where its stderr is ours.
     pub fn line(&mut self) -> Result<String> {
         let mut line = Vec::new();
-        match self.stdout.read_until(b'\n', &mut line) {
+        match (&mut self.stdout).take(MOST_LINE).read_until(b'\n', &mut line) {
             Ok(_) if line.pop() == Some(b'\n') => Ok(String::from_utf8_lossy(&line).into_owned()),
             _ => Err(self.gone()),
         }
@@ -130,9 +144,6 @@ fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool)
     let or = |variable: &'static str, default: &str| meant(variable).last().copied().unwrap_or(default).to_owned();
     let mut settings = vec![
         ("protocol.version".to_owned(), "2".to_owned()),
-        // Should this process be killed, the child must not wait for a silent server for ever.
-        (own("lowspeedlimit"), "1".into()),
-        (own("lowspeedtime"), "60".into()),
         // Twice: git compares no URLs where it cannot read the mirror's.
         ("http.extraheader".into(), String::new()),
         (own("extraheader"), String::new()),
@@ -140,6 +151,7 @@ fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool)
         (own("savecookies"), or("savecookies", "false")),
         (own("delegation"), or("delegation", "none")),
     ];
+    settings.extend(no_longer_than_a_minute(url));
     settings.extend(headers.iter().map(|header| (own("extraheader"), (*header).to_owned())));
     // Seen with git 2.47: after a redirect, git sends the headers, the user and the password to the other host.
     let proactive = config.all("http.proactiveauth").chain(meant("proactiveauth")).any(|value| value != "none");
@@ -150,6 +162,24 @@ fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool)
     if !prompt {
         settings.push(("credential.interactive".into(), "false".into()));
     }
+    parameters(settings)
+}
+
+/// Should this process be killed, a child must not wait for a silent server for ever.
+fn no_longer_than_a_minute(url: &GitUrl) -> [(String, String); 2] {
+    let own = |variable: &str| format!("http.{}.{variable}", url.raw());
+    [(own("lowspeedlimit"), "1".into()), (own("lowspeedtime"), "60".into())]
+}
+
+/// Returns the settings of a connection to canonical beside git's own.
+fn beside(url: &GitUrl) -> Vec<(String, String)> {
+    let mut settings = vec![("credential.interactive".to_owned(), "false".to_owned())];
+    settings.extend(no_longer_than_a_minute(url));
+    settings
+}
+
+/// Returns what is in `GIT_CONFIG_PARAMETERS`, with these settings behind it.
+fn parameters(settings: Vec<(String, String)>) -> OsString {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
     // What the user said stays, be it UTF-8 or not.
     let mut out = std::env::var_os("GIT_CONFIG_PARAMETERS").unwrap_or_default();
@@ -158,6 +188,12 @@ fn mirror_parameters(url: &GitUrl, config: &Config, learned: bool, prompt: bool)
         out.push(format!("{space}{}={}", quoted(&key), quoted(&value)));
     }
     out
+}
+
+/// Returns how many bytes the helper sets aside for requests: the largest that is configured.
+fn post_buffer(url: &GitUrl, config: &Config) -> u64 {
+    let own = urlmatch::meant(config.subsections("http", "postbuffer"), url);
+    own.into_iter().chain(config.get("http.postbuffer")).filter_map(config::number_of).max().unwrap_or(0)
 }
 
 /// Says what git's words mean for a mirror.

@@ -63,6 +63,9 @@ impl Service {
 pub enum Role {
     /// The server whose refs are the truth.
     Canonical,
+    /// The same server, on a connection that git would not have opened: it is told all that canonical is told, but asks
+    /// nobody anything, and can be ended as a mirror's.
+    Beside,
     /// A mirror.
     Mirror {
         /// Whether a server named it, and not the user.
@@ -73,14 +76,9 @@ pub enum Role {
 }
 
 impl Role {
-    /// Returns whether it is a mirror's.
-    pub fn is_mirror(self) -> bool {
-        self != Role::Canonical
-    }
-
     /// Whoever asks on the terminal has to be in its foreground process group, which is git's.
     fn own_group(self) -> bool {
-        matches!(self, Role::Mirror { prompt: false, .. })
+        matches!(self, Role::Mirror { prompt: false, .. } | Role::Beside)
     }
 }
 
@@ -187,6 +185,7 @@ impl Channel {
     /// Returns what can end this channel from another thread.
     pub fn killer(&self) -> Killer {
         match &self.end {
+            // git's own connection waits for as long as plain git's would.
             End::Child(_, Role::Canonical) | End::None => Killer::None,
             End::Child(child, role) if role.own_group() => Killer::Group(child.id()),
             End::Child(child, _) => Killer::Process(child.id()),
@@ -268,7 +267,7 @@ impl Drop for TcpWriter {
 
 /// Starts a child that serves a channel.
 fn start(command: &mut Command, role: Role) -> Result<Child> {
-    if role.is_mirror() {
+    if role != Role::Canonical {
         command.stderr(Stdio::piped());
     }
     if role.own_group() {
@@ -283,20 +282,16 @@ fn start(command: &mut Command, role: Role) -> Result<Child> {
 struct Stderr(Arc<Mutex<Vec<u8>>>, Mutex<Option<std::thread::JoinHandle<()>>>);
 
 impl Stderr {
-    const KEPT: usize = 4096;
-
     fn of(child: &mut Child) -> Option<Self> {
         let mut from = child.stderr.take()?;
         let kept = Arc::new(Mutex::new(Vec::new()));
         let thread = std::thread::spawn({
             let kept = Arc::clone(&kept);
             move || {
-                let mut buffer = [0; 1024];
+                let mut buffer = [0; 4096];
                 while let Ok(n @ 1..) = from.read(&mut buffer) {
                     if let Ok(mut kept) = kept.lock() {
-                        kept.extend_from_slice(&buffer[..n]);
-                        let over = kept.len().saturating_sub(Stderr::KEPT);
-                        kept.drain(..over);
+                        process::keep_last(&mut kept, &buffer[..n]);
                     }
                 }
             }

@@ -110,9 +110,14 @@ fn options(variant: Variant, url: &GitUrl, opening: &Opening) -> Result<Vec<Stri
     if variant == Variant::Ssh && opening.service.protocol(opening.version).is_some() {
         args.extend(["-o".into(), "SendEnv=GIT_PROTOCOL".into()]);
     }
-    if let Role::Mirror { prompt, .. } = opening.role {
-        let left = opening.connect_by.map(|until| until.saturating_duration_since(Instant::now()));
-        args.extend(for_a_mirror(variant, prompt, left));
+    let left = opening.connect_by.map(|until| until.saturating_duration_since(Instant::now()));
+    match opening.role {
+        Role::Mirror { prompt, .. } => {
+            args.extend(for_a_mirror(variant));
+            args.extend(in_time(variant, prompt, left));
+        }
+        Role::Beside => args.extend(in_time(variant, false, left)),
+        Role::Canonical => {}
     }
     match (opening.family, variant) {
         (Family::Any, _) => {}
@@ -135,13 +140,18 @@ fn options(variant: Variant, url: &GitUrl, opening: &Opening) -> Result<Vec<Stri
     Ok(args)
 }
 
-/// A mirror's server may ask nobody anything unless `prompt` says so, and does not get what logs in elsewhere: neither the
-/// agent nor a Kerberos ticket, whatever `Host *` in ssh_config(5) says.
-fn for_a_mirror(variant: Variant, prompt: bool, left: Option<Duration>) -> Vec<String> {
+/// A mirror's server does not get what logs in elsewhere: neither the agent nor a Kerberos ticket, whatever `Host *` in
+/// ssh_config(5) says.
+fn for_a_mirror(variant: Variant) -> Vec<String> {
+    let settings = ["-o", "ForwardAgent=no", "-o", "GSSAPIDelegateCredentials=no"];
+    settings.into_iter().filter(|_| variant == Variant::Ssh).map(Into::into).collect()
+}
+
+/// A server on a connection that git would not have opened may ask nobody anything unless `prompt` says so.
+fn in_time(variant: Variant, prompt: bool, left: Option<Duration>) -> Vec<String> {
     let mut settings = Vec::new();
     match variant {
         Variant::Ssh => {
-            settings.extend(["ForwardAgent=no".to_owned(), "GSSAPIDelegateCredentials=no".to_owned()]);
             settings.extend((!prompt).then(|| "BatchMode=yes".to_owned()));
             let seconds = left.map(|left| left.as_millis().div_ceil(1000).clamp(1, 86_400));
             settings.extend(seconds.map(|seconds| format!("ConnectTimeout={seconds}")));

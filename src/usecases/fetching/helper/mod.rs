@@ -257,7 +257,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             |wanted| {
                 // `git clone` has learned the hash of object names only by now.
                 let Some(repo) = inside.then(Repo::discover).flatten() else { return Seeded::default() };
-                Seeder { repo: &repo, remote, keep: &keep, early: early.take().into() }.seed(wanted)
+                Seeder::new(&repo, remote, &keep, early.take()).seed(wanted)
             },
             || {
                 let empty = || Repo::discover().is_some_and(|repo| repo.has_refs().is_ok_and(|has| !has));

@@ -1,19 +1,24 @@
 //! Asking one mirror, in whatever manner it takes, and again where its connection breaks.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
-use super::connecting::{connect, explained, limits};
-use super::gift::{Came, Gift, Refusal};
+use gix::ObjectId;
+
+use super::connecting::{connect, explained, limits_for, time_to_connect};
+use super::gift::{self, Gift, Refusal};
 use super::salvage::Salvage;
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::Session;
 use crate::adapters::seed::quarantine::Quarantine;
+use crate::decide::patience::{Came, Whom};
 use crate::decide::plan::{self, Manner};
 use crate::usecases::fetching::learning;
+use crate::usecases::fetching::remote::Remote;
 use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
+use crate::wire::RefLine;
 
 /// Of a fetch of fewer bytes all the time counts as asking: the bytes are not what it takes.
 const SMALL: u64 = 64 * 1024;
@@ -34,28 +39,29 @@ impl Seeder<'_> {
         let mut of_no_use = false;
         loop {
             let began = Instant::now();
-            let (mut session, watch) = self.open(mirror)?;
-            let before = saved.as_ref().map_or(0, Salvage::objects);
-            match self.why(&watch, self.ask_on(&mut session, &watch, space, wanted, manner, saved)) {
+            let (mut session, watch) = self.open(mirror).inspect_err(|_| self.clock.settle(Came::Refused))?;
+            let before = saved.is_some();
+            let asked = self.why(&watch, self.ask_on(&mut session, &watch, space, wanted, manner, saved));
+            watch.pause(true);
+            match asked {
                 Ok(gift) => {
+                    self.clock.settle(Came::Proved);
                     // Of a large one, asking takes as long again as the connection has, and the rest is done here.
                     let small = gift.moved.0 < SMALL;
                     let ask = if small { began.elapsed() } else { watch.opened() * 2 + HERE };
                     return Ok(Gift { ask, ..gift });
                 }
                 Err(Refusal::Again(next)) => {
+                    self.clock.settle(Came::Refused);
                     manner = next;
-                    of_no_use |= before > 0;
+                    of_no_use |= before;
                 }
                 Err(Refusal::Final(err)) => {
-                    let again = saved.as_mut().is_some_and(|saved| {
-                        saved.note(mirror.url.shown_host(), watch.bytes(), before);
-                        !of_no_use && err.kind == Kind::Channel && saved.is_worth_asking_again(before)
-                    });
-                    if !again {
+                    let who = mirror.url.shown_host();
+                    let again = self.take_stock(saved, &who, watch.bytes());
+                    if !again || of_no_use || err.kind != Kind::Channel || self.clock.over(Whom::Mirror).is_some() {
                         return Err(err);
                     }
-                    let who = mirror.url.shown_host();
                     self.remote
                         .report
                         .event(Event::Detail(format!("mirror: {who}: {}; asking for the rest", err.message)));
@@ -71,22 +77,28 @@ impl Seeder<'_> {
         result: std::result::Result<T, Refusal>,
     ) -> std::result::Result<T, Refusal> {
         result.map_err(|refusal| match watch.verdict() {
-            Some(verdict) => Refusal::Final(Error::new(Kind::Timeout, verdict)),
+            Some(verdict) => Refusal::Final(verdict),
             None => refusal,
         })
     }
 
     pub(super) fn open(&self, mirror: &Mirror) -> Result<(Session, Watch)> {
-        let connect_by = Instant::now().checked_add(limits(self.remote.config).connect);
+        if let Some(over) = self.clock.over(Whom::Mirror) {
+            return Err(over);
+        }
+        let limits = limits_for(mirror, self.remote.config);
+        let connect_by = Instant::now().checked_add(time_to_connect(&limits, Some(&self.clock), Whom::Mirror));
         let guarded = mirror.origin == Origin::Listed && !learning::allows_private(self.remote.config);
-        if guarded && learning::is_private_by(&mirror.url, connect_by)? && !learning::is_private(self.remote.url) {
+        let is_private = || self.clock.waiting(|| learning::is_private_by(&mirror.url, connect_by));
+        if guarded && is_private()? && !learning::is_private(self.remote.url) {
             let why = "it is on a private address, and the server that lists it is on a public one";
             return Err(Error::new(Kind::Config, why));
         }
-        let early = self.early.take().and_then(|early| early.take(mirror));
+        let early = self.early.take().and_then(|early| early.take(mirror, &self.clock));
+        let Remote { config, family, report, .. } = self.remote;
         let (mut session, watch) = match early {
             Some(made) => made?,
-            None => connect(mirror, self.remote.config, self.remote.family, self.remote.report, |_| ())?,
+            None => connect(mirror, config, family, report, Some(&self.clock), |_| ())?,
         };
         watch.pause(false);
         explained(&watch, session.adopt(self.repo.hash, &self.names(mirror)))?;
@@ -117,9 +129,11 @@ impl Seeder<'_> {
         let odb = Odb::open(self.repo)?;
         let named = plan::names_of(wanted.canonical, wanted.wants);
         let tags = wanted.canonical.refs.iter().filter(|r| wanted.include_tag && r.peeled.is_some());
-        let names = named.iter().copied().chain(tags).map(|r| r.name.as_str());
+        let names: BTreeSet<&str> = named.iter().copied().chain(tags).map(|r| r.name.as_str()).collect();
+        let wants: HashSet<&ObjectId> = wanted.wants.iter().collect();
+        let is_wanted = |r: &RefLine| [Some(r.oid), r.peeled].iter().flatten().any(|id| wants.contains(id));
         watch.pause(false);
-        let theirs = session.ls_refs(names)?;
+        let theirs = session.ls_refs(&names, |r| names.contains(r.name) || is_wanted(r))?;
         watch.pause(true); // what takes time now is ours, until it is asked again
         if let Some(salvage) = saved.take_if(|saved| saved.fits(space, &theirs)) {
             return self.complete(session, watch, wanted, &theirs, salvage, saved);
@@ -146,7 +160,7 @@ impl Seeder<'_> {
             }
             other => other?,
         };
-        let came = Came { quarantine, request, objects, proved: false };
+        let came = gift::Came { quarantine, request, objects, proved: false };
         self.take_over(session, watch, space, wanted, &theirs, came)
     }
 }

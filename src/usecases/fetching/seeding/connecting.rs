@@ -8,18 +8,20 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::adapters::git::config::Config;
+use crate::adapters::kept::hosts::Hosts;
 use crate::adapters::net::channel::{Channel, Family, Killer, Opening, Role, Service};
-use crate::adapters::net::watch::Watch;
+use crate::adapters::net::watch::{Clock, Watch};
 use crate::adapters::seed::Session;
-use crate::decide::limits::Limits;
+use crate::decide::limits::{FIRST_BYTE_OF_A_STRANGER, Limits};
+use crate::decide::patience::Whom;
 use crate::values::report::Silent;
-use crate::values::{Error, Kind, Mirror, Origin, Report, Result, Transport};
+use crate::values::{Mirror, Origin, Report, Result, Transport};
 
 /// How long a mirror may take to its first byte where a person may have to type a password first.
 const PROMPTED: Duration = Duration::from_secs(120);
 
-/// Most bytes of an advertisement: that of v2 has some hundred, one of v0 with 200,000 refs fits.
-const MOST_ADVERTISED: u64 = 16 << 20;
+/// What all mirrors of a fetch may cost (`mirror.patience`).
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection that is being made.
 pub struct Early {
@@ -45,17 +47,27 @@ impl Early {
         let state = Arc::new(Mutex::new(State::default()));
         std::thread::spawn({
             let (mirror, config, state) = (mirror.clone(), config.clone(), Arc::clone(&state));
-            move || drop(tell.send(connect(&mirror, &config, family, &Silent, |channel| opened(channel, &state))))
+            move || {
+                let connected = connect(&mirror, &config, family, &Silent, None, |channel| opened(channel, &state));
+                drop(tell.send(connected));
+            }
         });
         Some(Early { mirror: mirror.clone(), told, state })
     }
 
-    /// Waits for the connection, where it is one to `mirror`.
-    pub(super) fn take(self, mirror: &Mirror) -> Option<Result<(Session, Watch)>> {
+    /// Waits for the connection, where it is one to `mirror` and comes while `clock` has time left.
+    pub(super) fn take(self, mirror: &Mirror, clock: &Clock) -> Option<Result<(Session, Watch)>> {
         if self.mirror != *mirror {
             return None;
         }
-        let made = self.told.recv().ok()?;
+        let left = clock.left(Whom::Mirror).unwrap_or(Duration::MAX);
+        let made = match clock.waiting(|| self.told.recv_timeout(left)) {
+            Ok(made) => made,
+            Err(_) => return clock.over(Whom::Mirror).map(Err),
+        };
+        if let Ok((_, watch)) = &made {
+            watch.charge(clock.clone(), Whom::Mirror);
+        }
         // It is the caller's now.
         if let Ok(mut state) = self.state.lock() {
             state.killer = None;
@@ -83,40 +95,38 @@ fn opened(channel: &Channel, state: &Mutex<State>) {
     state.killer = Some(killer);
 }
 
-/// Connects to a mirror, and reads its advertisement; its clocks are stopped then. `opened` is told of the channel as soon
-/// as there is one.
+/// Connects to a mirror, and reads its advertisement; its clocks are stopped then. `clock` runs meanwhile. `opened` is told
+/// of the channel as soon as there is one.
 pub(super) fn connect(
     mirror: &Mirror,
     config: &Config,
     family: Family,
     report: &dyn Report,
+    clock: Option<&Clock>,
     opened: impl FnOnce(&Channel),
 ) -> Result<(Session, Watch)> {
     let began = Instant::now();
-    let mut limits = limits(config);
-    let connect_by = began.checked_add(limits.connect);
+    let mut limits = limits_for(mirror, config);
+    let connect_by = began.checked_add(time_to_connect(&limits, clock, Whom::Mirror));
     let prompt = may_prompt(mirror, config);
     if prompt {
         limits.first_byte = limits.first_byte.max(PROMPTED);
     }
-    let mut channel = Channel::open(
-        &mirror.url,
-        &Opening {
-            role: Role::Mirror { learned: mirror.origin == Origin::Listed, prompt },
-            service: Service::UploadPack,
-            program: None,
-            version: 2,
-            family,
-            connect_by,
-            config,
-            report,
-        },
-    )?;
+    let opening = Opening {
+        role: Role::Mirror { learned: mirror.origin == Origin::Listed, prompt },
+        service: Service::UploadPack,
+        program: None,
+        version: 2,
+        family,
+        connect_by,
+        config,
+        report,
+    };
+    let open = || Channel::open(&mirror.url, &opening);
+    let mut channel = clock.map_or_else(open, |clock| clock.waiting(open))?;
     opened(&channel);
-    let watch = Watch::over(&mut channel, limits, began);
-    watch.at_most(MOST_ADVERTISED);
+    let watch = Watch::over(&mut channel, limits, began, clock.map(|clock| (clock.clone(), Whom::Mirror)));
     let session = explained(&watch, Session::open(channel, &mirror.url.shown_host()))?;
-    watch.at_most(u64::MAX);
     watch.pause(true);
     Ok((session, watch))
 }
@@ -127,7 +137,31 @@ fn may_prompt(mirror: &Mirror, config: &Config) -> bool {
     asks && config.bool("mirror.prompt").unwrap_or(false)
 }
 
-/// Returns how long a mirror may be silent or slow, as configured; 0 is no limit.
+/// Returns what all mirrors of a fetch may cost, as configured; `None` is without end.
+pub(super) fn patience(config: &Config) -> Option<Duration> {
+    match config.number("mirror.patience") {
+        Some(0) => None,
+        other => Some(other.map_or(PATIENCE, Duration::from_secs)),
+    }
+}
+
+/// Returns how long a connection may take.
+pub(super) fn time_to_connect(limits: &Limits, clock: Option<&Clock>, whom: Whom) -> Duration {
+    let left = clock.and_then(|clock| clock.left(whom)).unwrap_or(Duration::MAX);
+    limits.connect.min(limits.first_byte).min(left)
+}
+
+/// Returns how long a mirror may be silent or slow, as configured; a host that has never answered anybody here has less.
+pub(super) fn limits_for(mirror: &Mirror, config: &Config) -> Limits {
+    let limits = limits(config);
+    let here = mirror.url.transport == Transport::Local;
+    if here || config.number("mirror.responsetimeout").is_some() || Hosts::load().get(&mirror.url).has_answered() {
+        return limits;
+    }
+    Limits { first_byte: FIRST_BYTE_OF_A_STRANGER, ..limits }
+}
+
+/// Returns how long somebody who is known may be silent or slow, as configured; 0 is no limit.
 pub(super) fn limits(config: &Config) -> Limits {
     let seconds = |key: &str, default: Duration| match config.number(key) {
         Some(0) => Duration::MAX,
@@ -145,5 +179,5 @@ pub(super) fn limits(config: &Config) -> Limits {
 
 /// Puts the watcher's verdict in the place of the broken pipe that it caused.
 pub(super) fn explained<T>(watch: &Watch, result: Result<T>) -> Result<T> {
-    result.map_err(|err| watch.verdict().map_or(err, |verdict| Error::new(Kind::Timeout, verdict)))
+    result.map_err(|err| watch.verdict().unwrap_or(err))
 }

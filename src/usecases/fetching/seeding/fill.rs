@@ -2,6 +2,7 @@
 
 use gix::ObjectId;
 
+use super::connecting::explained;
 use super::gift::{Gift, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
@@ -10,10 +11,12 @@ use crate::adapters::git::run;
 use crate::adapters::kept::state;
 use crate::adapters::seed::{keep, quarantine};
 use crate::decide::cost::Work;
+use crate::decide::patience::{Came, Whom};
 use crate::decide::plan::Manner;
 use crate::usecases::fetching::choosing::{Decision, warn_of_settings};
 use crate::usecases::fetching::observing::{Canonical, Observed, Outcome};
 use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
+use crate::wire::RefLine;
 
 impl Seeder<'_> {
     /// Fills `refs/mirror/<host>/*` with what `sources`, the left sides of refspecs, name on the first mirror that gives
@@ -39,11 +42,16 @@ impl Seeder<'_> {
         keep::sweep(&self.repo.objects);
         let mut observed = Vec::new();
         for place in &choice.order {
+            if let Some(over) = self.clock.over(Whom::Mirror) {
+                self.remote.report.event(Event::Warning(over.message));
+                break;
+            }
             let (mirror, space) = (known[place.at].mirror.clone(), known[place.at].space.clone());
             let who = mirror.url.shown_host();
             self.remote.report.event(Event::Asking { mirror: who.clone() });
             run::note(&format!("asking {}", space.name()));
             let refs = self.fill_from(&mirror, &space, sources, haves);
+            self.clock.settle(if refs.is_ok() { Came::Proved } else { Came::Refused });
             run::note("idle");
             self.remote.report.event(Event::ProgressEnd);
             match refs {
@@ -77,10 +85,10 @@ impl Seeder<'_> {
         haves: &[ObjectId],
     ) -> Result<(usize, Option<Gift>)> {
         let (mut session, watch) = self.open(mirror)?;
-        let prefixes = sources.iter().map(|source| source.split('*').next().unwrap_or_default());
-        let mut theirs = session.ls_refs(prefixes)?;
+        let prefixes = sources.iter().map(|source| source.split('*').next().unwrap_or_default()).collect();
+        let is_meant = |r: &RefLine| sources.iter().any(|source| refspec::matches(source, r.name));
+        let theirs = explained(&watch, session.ls_refs(&prefixes, is_meant))?;
         watch.pause(true);
-        theirs.refs.retain(|r| sources.iter().any(|source| refspec::matches(source, &r.name)));
         let odb = Odb::open(self.repo)?;
         let mut wants: Vec<ObjectId> = theirs.refs.iter().map(|r| r.oid).filter(|oid| !odb.has(oid)).collect();
         wants.sort();

@@ -25,16 +25,22 @@ use self::offering::Offers;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
+use crate::adapters::kept::hosts::Hosts;
 use crate::adapters::kept::state;
+use crate::adapters::net::watch::Clock;
 use crate::adapters::seed::keep::Keep;
 use crate::adapters::seed::quarantine;
 use crate::decide::cost::Work;
+use crate::decide::patience::{Came, Patience, Whom};
 use crate::usecases::fetching::choosing::Chooser;
 use crate::usecases::fetching::learning::Learner;
 use crate::usecases::fetching::observing::{Observed, Outcome};
 use crate::usecases::fetching::remote::Remote;
 use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
 use crate::wire::RefList;
+
+/// What a mirror is measured by where there is no canonical server, in bytes a second: one that is slow is better than none.
+const ALONE: f64 = 20e3;
 
 /// With so many mirrors tried, canonical is not asked for more.
 const MOST_TRIED: usize = 256;
@@ -91,14 +97,30 @@ impl Seeded {
 
 /// Seeds one repository for one remote.
 pub struct Seeder<'a> {
-    /// The repository.
-    pub repo: &'a Repo,
-    /// The remote.
-    pub remote: Remote<'a>,
+    repo: &'a Repo,
+    remote: Remote<'a>,
     /// For whom what is moved in is kept.
-    pub keep: &'a Keep,
+    keep: &'a Keep,
     /// A connection that has been begun.
-    pub early: Cell<Option<Early>>,
+    early: Cell<Option<Early>>,
+    /// What all mirrors together may cost.
+    clock: Clock,
+}
+
+impl<'a> Seeder<'a> {
+    /// Returns one for one fetch.
+    pub fn new(repo: &'a Repo, remote: Remote<'a>, keep: &'a Keep, early: Option<Early>) -> Self {
+        let canonical = Hosts::load().get(remote.url).at(state::now()).rate;
+        let must_pay = remote.config.bool("mirror.mustpay").unwrap_or(true);
+        let clock = Patience::new(connecting::patience(remote.config), canonical.map(|rate| rate.value), must_pay);
+        Seeder { repo, remote, keep, early: early.into(), clock: Clock::new(clock) }
+    }
+
+    /// Returns one that [fills](Self::fill): no canonical server serves in the place of a mirror that is left.
+    pub fn alone(repo: &'a Repo, remote: Remote<'a>, keep: &'a Keep) -> Self {
+        let clock = Patience::new(connecting::patience(remote.config), Some(ALONE), true);
+        Seeder { repo, remote, keep, early: None.into(), clock: Clock::new(clock) }
+    }
 }
 
 impl Seeder<'_> {
@@ -142,7 +164,14 @@ impl Seeder<'_> {
         let mut tried = HashSet::new();
         let mut saved = None; // of a transfer that broke off
         let mut mirrors = VecDeque::from(mirrors);
+        let mut said = String::new();
         while !left.is_empty() {
+            if let Some(over) = self.clock.over(Whom::Mirror) {
+                if said != over.message {
+                    self.remote.report.event(Event::Warning(over.message));
+                }
+                break;
+            }
             let Some((mirror, space)) = mirrors.pop_front() else {
                 // Where one could give something, canonical has little left to send.
                 mirrors = if seeded.from.is_empty() { self.more_mirrors(&tried).into() } else { VecDeque::new() };
@@ -159,8 +188,10 @@ impl Seeder<'_> {
             let still = Wanted { wants: &left, haves: &offers, ..*wanted };
             // What a mirror sends may find a fault in a library; that must not end the fetch.
             let asked = AssertUnwindSafe(|| self.ask(&mirror, &space, &still, &mut saved));
-            let gift = std::panic::catch_unwind(asked)
-                .unwrap_or_else(|_| Err(Error::new(Kind::Protocol, "what it sent could not be handled")));
+            let gift = std::panic::catch_unwind(asked).unwrap_or_else(|_| {
+                self.clock.settle(Came::Refused);
+                Err(Error::new(Kind::Protocol, "what it sent could not be handled"))
+            });
             run::note("idle");
             self.remote.report.event(Event::ProgressEnd);
             match gift {
@@ -176,6 +207,7 @@ impl Seeder<'_> {
                 }
                 Err(err) => {
                     let outcome = Outcome::of(&err);
+                    said.clone_from(&err.message);
                     self.leave(who, &space, err);
                     seeded.observed.extend(outcome.map(|outcome| Observed { url: mirror.url, space, outcome }));
                 }

@@ -11,13 +11,15 @@ use std::time::Instant;
 use gix::ObjectId;
 use gix::objs::Kind as Object;
 
-use super::connecting::limits;
-use super::gift::{Came, Gift, Refusal};
+use super::connecting::{explained, limits, time_to_connect};
+use super::gift::{self, Gift, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
+use crate::adapters::net::channel::Role;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
 use crate::adapters::seed::{Links, Partial, Session};
+use crate::decide::patience::{Came, Whom};
 use crate::decide::plan::{self, Manner};
 use crate::usecases::fetching::asking;
 use crate::values::{Error, Event, Kind, RefSpace, Result};
@@ -28,8 +30,13 @@ use crate::wire::RefList;
 const MOST_BY_ID: usize = 150_000;
 /// Each round leads a level of folders deeper, where the server takes `filter`; where it does not, one is all.
 const MOST_ROUNDS: usize = 100;
-/// A mirror is asked again while each time it gives at least this part of the objects that there were to be.
+/// A mirror is asked again while each time it gives at least this part of the objects that there were to be, and of those
+/// that it was asked for.
 const LEAST_PART: u64 = 50;
+/// How often somebody is asked in one fetch for what is missing.
+const MOST_ASKED: u32 = 20;
+/// What may come a second time beyond what is new, in bytes: trees come with all that they lead to.
+const MOST_AGAIN: u64 = 64 << 20;
 /// From a server that does not take `filter`, trees come with all that they lead to: most of it comes a second time, if
 /// not at least this part of the objects is here.
 const LEAST_SHARE: u64 = 4;
@@ -45,9 +52,19 @@ pub(super) struct Salvage {
     partials: Vec<Partial>,
     links: Links,
     indexed: HashSet<std::path::PathBuf>,
-    /// Objects that are here, and those that there were to be in the first pack.
-    objects: u64,
+    /// Objects that came, those that are here, and those that there were to be in the first pack.
+    came: u64,
+    here: u64,
     total: u64,
+    /// As they were when stock was last taken: objects that came, and those that were here.
+    noted: (u64, u64),
+    /// What has been asked for since then, and whether the connection broke.
+    asked_for: HashSet<ObjectId>,
+    cut: bool,
+    /// How often stock was taken, and the bytes of objects that were new, and that came again.
+    times: u32,
+    new: u64,
+    again: u64,
     /// Who gave how many bytes.
     from: Vec<(String, u64)>,
 }
@@ -62,7 +79,7 @@ impl Salvage {
         hash: gix::hash::Kind,
     ) -> Option<Self> {
         let total = u64::from(partials.first()?.total);
-        let objects = partials.iter().map(|partial| u64::from(partial.objects)).sum();
+        let asked_for = request.wants.iter().copied().collect();
         Some(Salvage {
             quarantine,
             request,
@@ -70,29 +87,41 @@ impl Salvage {
             partials,
             links: Links::new(hash),
             indexed: HashSet::new(),
-            objects,
+            came: 0,
+            here: 0,
             total,
+            noted: (0, 0),
+            asked_for,
+            cut: false,
+            times: 0,
+            new: 0,
+            again: 0,
             from: Vec::new(),
         })
     }
 
-    /// Returns how many objects are here.
-    pub(super) fn objects(&self) -> u64 {
-        self.objects
-    }
-
-    /// Notes who has been asked since there were `before` objects.
-    pub(super) fn note(&mut self, who: String, bytes: u64, before: u64) {
-        if self.objects > before {
-            self.from.push((who, bytes));
+    /// Takes stock of what `who` has given in so many bytes since this was last done: returns the share of it that is
+    /// new, and whether `who`, whose connection has broken, shall be asked once more. That is so where a good part came of
+    /// what was asked for and missing; one that ended its answer too early, in good order, is broken itself.
+    fn take_stock(&mut self, who: &str, bytes: u64, odb: &Odb, hash: gix::hash::Kind) -> Result<(f64, bool)> {
+        self.index(odb, hash)?;
+        let (came, new) = (self.came - self.noted.0, self.here - self.noted.1);
+        self.noted = (self.came, self.here);
+        let asked_for = std::mem::take(&mut self.asked_for);
+        let found = asked_for.iter().filter(|id| self.links.holds(id)).count() as u64;
+        let share = if came == 0 { 0.0 } else { new as f64 / came as f64 };
+        let new_bytes = (bytes as f64 * share) as u64;
+        self.new += new_bytes;
+        self.again += bytes - new_bytes.min(bytes);
+        self.times += 1;
+        if new > 0 {
+            self.from.push((who.to_owned(), bytes));
         }
-    }
-
-    /// Returns whether the mirror whose connection has broken shall be asked once more: where it has given a good part
-    /// since there were `before` objects. One that ended its answer too early, in good order, is broken itself.
-    pub(super) fn is_worth_asking_again(&self, before: u64) -> bool {
-        let cut = self.partials.last().is_some_and(|partial| partial.cut);
-        cut && self.objects > before && (self.objects - before).saturating_mul(LEAST_PART) >= self.total
+        let is_part = |part: u64, whole: u64| part > 0 && part.saturating_mul(LEAST_PART) >= whole;
+        let goes_on = is_part(found, asked_for.len() as u64) && is_part(new, self.total.max(self.here));
+        let bounded = self.times < MOST_ASKED && self.again <= self.new.saturating_add(MOST_AGAIN);
+        tracing::debug!(who, came, new, found, asked = asked_for.len(), self.times, "what broke off");
+        Ok((share, std::mem::take(&mut self.cut) && goes_on && bounded))
     }
 
     /// Returns whether a mirror that shows `theirs` is likely to have all that is missing.
@@ -119,11 +148,16 @@ impl Salvage {
     /// Follows the links of packs that are new in the quarantine.
     fn index(&mut self, odb: &Odb, hash: gix::hash::Kind) -> Result<()> {
         for partial in self.partials.drain(..) {
+            self.cut = partial.cut;
             partial.restore(&self.quarantine, odb, hash)?;
         }
         for index in self.quarantine.indexes()? {
             if self.indexed.insert(index.clone()) {
-                self.links.add(&index).map_err(Error::doing(Kind::Proof, "what is kept cannot be read"))?;
+                let unread = Error::doing(Kind::Unproved, "what is kept cannot be read");
+                let file = gix::odb::pack::index::File::at(&index, hash).map_err(unread)?;
+                self.came += u64::from(file.num_objects());
+                self.here += file.iter().filter(|entry| !self.links.holds(&entry.oid)).count() as u64;
+                self.links.add(&index).map_err(Error::doing(Kind::Unproved, "what is kept cannot be read"))?;
             }
         }
         Ok(())
@@ -131,11 +165,36 @@ impl Salvage {
 }
 
 impl Seeder<'_> {
+    /// Takes stock of what is `saved` after `who` has broken off; returns whether it shall be asked once more.
+    pub(super) fn take_stock(&self, saved: &mut Option<Salvage>, who: &str, bytes: u64) -> bool {
+        let stock = saved
+            .as_mut()
+            .filter(|saved| !saved.partials.is_empty())
+            .map(|saved| Odb::open(self.repo).and_then(|odb| saved.take_stock(who, bytes, &odb, self.repo.hash)));
+        match stock {
+            Some(Ok((share, again))) => {
+                self.clock.settle(Came::Kept(share));
+                return again;
+            }
+            Some(Err(err)) => {
+                tracing::debug!(%err, "what was kept is of no use");
+                *saved = None;
+                self.clock.settle(Came::Refused);
+                self.clock.drop_kept();
+            }
+            None => self.clock.settle(Came::Refused),
+        }
+        false
+    }
+
     /// Has canonical give what is missing in `salvage`. Returns `None` where that is not worth it or does not succeed:
     /// then canonical sends everything, as git asks for it.
     pub(super) fn complete_by_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Option<Gift> {
         let named: HashSet<&ObjectId> = wanted.canonical.refs.iter().map(|r| &r.oid).collect();
         let bytes: u64 = salvage.from.iter().map(|(_, bytes)| bytes).sum();
+        if self.clock.over(Whom::Completion).is_some() {
+            return None;
+        }
         if bytes < WORTH_A_CONNECTION || !salvage.request.wants.iter().all(|id| named.contains(id)) {
             return None;
         }
@@ -143,6 +202,7 @@ impl Seeder<'_> {
         self.remote.report.event(Event::Detail(format!("mirror: asking {who} for what mirrors broke off")));
         self.remote.report.event(Event::Source(format!("canonical {who}")));
         let gift = self.ask_canonical(wanted, salvage);
+        self.clock.settle(if gift.is_ok() { Came::Proved } else { Came::Refused });
         self.remote.report.event(Event::ProgressEnd);
         gift.inspect_err(|err| tracing::debug!(%err, "canonical does not complete what is kept")).ok()
     }
@@ -150,10 +210,14 @@ impl Seeder<'_> {
     /// Opens a connection to canonical beside git's own.
     fn open_canonical(&self) -> Result<(Session, Watch)> {
         let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
-        let mut channel = asking::open_canonical(&self.remote)?.ok_or_else(no_use)?;
-        let watch = Watch::over(&mut channel, limits(self.remote.config), Instant::now());
-        let mut session = Session::open(channel, &self.remote.url.shown_host())?;
-        session.adopt(self.repo.hash, &[])?;
+        let began = Instant::now();
+        let limits = limits(self.remote.config);
+        let connect_by = began.checked_add(time_to_connect(&limits, Some(&self.clock), Whom::Completion));
+        let open = || asking::open_canonical(&self.remote, Role::Beside, connect_by);
+        let mut channel = self.clock.waiting(open)?.ok_or_else(no_use)?;
+        let watch = Watch::over(&mut channel, limits, began, Some((self.clock.clone(), Whom::Completion)));
+        let mut session = explained(&watch, Session::open(channel, &self.remote.url.shown_host()))?;
+        explained(&watch, session.adopt(self.repo.hash, &[]))?;
         Ok((session, watch))
     }
 
@@ -190,18 +254,20 @@ impl Seeder<'_> {
         watch.pause(true);
         match self.fetch_missing(session, watch, wanted.haves, &mut salvage) {
             Ok(proved) => {
-                let Salvage { quarantine, request, space, objects, from, .. } = salvage;
-                let came = Came { quarantine, request, objects, proved };
+                let Salvage { quarantine, request, space, here, from, .. } = salvage;
+                let came = gift::Came { quarantine, request, objects: here, proved };
                 let gift = self.take_over(session, watch, &space, wanted, theirs, came)?;
                 Ok(Gift { before: from, ..gift })
             }
-            Err(err) if !salvage.partials.is_empty() => {
+            // Where somebody was only too slow, or the connection broke, somebody else may give the rest.
+            Err(err) if !salvage.partials.is_empty() || err.kind == Kind::Channel || watch.verdict().is_some() => {
                 *saved = Some(salvage);
                 Err(err.into())
             }
             Err(err) => {
                 // Refused, too much, or with a hole: as if nothing had come.
                 tracing::debug!(%err, "what was kept is of no use");
+                self.clock.drop_kept();
                 Err(Refusal::Again(Manner::Usual))
             }
         }
@@ -221,9 +287,9 @@ impl Seeder<'_> {
             self.remote.report.event(Event::Proving);
             salvage.index(&odb, self.repo.hash)?;
             let (blobs, others) = salvage.missing(&odb);
-            tracing::debug!(blobs = blobs.len(), others = others.len(), here = salvage.objects, "what is missing");
+            tracing::debug!(blobs = blobs.len(), others = others.len(), salvage.here, "what is missing");
             let filter = session.takes_filter();
-            let little = !filter && !others.is_empty() && salvage.objects.saturating_mul(LEAST_SHARE) < salvage.total;
+            let little = !filter && !others.is_empty() && salvage.here.saturating_mul(LEAST_SHARE) < salvage.total;
             // Trees lead to what is here already, so that the server is told to leave that out, where it can be; files
             // last, together, for the sake of deltas among them.
             let exactly = filter && !others.is_empty();
@@ -238,19 +304,16 @@ impl Seeder<'_> {
                 break;
             }
             let inside = Odb::at(salvage.quarantine.path(), self.repo.hash)?;
-            let Salvage { quarantine, partials, .. } = salvage;
+            let Salvage { quarantine, partials, asked_for, .. } = salvage;
+            asked_for.extend(&wants);
             watch.pause(false);
             let got = self.fetching(watch, quarantine, partials, |indexing| {
                 session.fetch_by_id(&wants, haves, exactly, &inside, indexing)
             });
             watch.pause(true);
-            salvage.objects += match &got {
-                Ok(objects) => *objects,
-                Err(_) => salvage.partials.iter().map(|partial| u64::from(partial.objects)).sum(),
-            };
             got?;
             last = wants.into_iter().collect();
         }
-        Err(Error::new(Kind::Proof, "it does not give what is missing"))
+        Err(Error::new(Kind::Protocol, "it does not give what is missing"))
     }
 }

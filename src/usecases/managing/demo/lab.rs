@@ -25,6 +25,7 @@ impl Lab {
             // `git-mirror` is the others as well, by their names: `cargo run` builds no other.
             std::os::unix::fs::symlink(program, bin.join(name)).map_err(doing())?;
         }
+        std::fs::write(dir.path().join("gitconfig"), "").map_err(doing())?;
         let mut path = vec![bin];
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         let path = std::env::join_paths(path).map_err(Error::doing(Kind::Local, "cannot set PATH"))?;
@@ -51,7 +52,8 @@ impl Lab {
             .env("XDG_CACHE_HOME", self.path())
             .env("GIT_CONFIG_NOSYSTEM", "1")
             .env_remove("XDG_CONFIG_HOME")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            // A file of its own: whoever writes to a device may replace it.
+            .env("GIT_CONFIG_GLOBAL", self.path().join("gitconfig"))
             .env("GIT_TERMINAL_PROMPT", "0");
         command
     }
