@@ -42,8 +42,7 @@ impl Seeder<'_> {
         watch.pause(true);
         self.remote.report.event(Event::Proving);
         if !proved {
-            let proved = quarantine.prove(self.repo, &request.wants, wanted.haves);
-            proved.map_err(|err| quarantine.explained(err))?;
+            quarantine.prove(self.repo, &request.wants, wanted.haves)?;
         }
         if manner != Manner::Exact && self.brings_stray_tags(wanted, &request, &inside, &quarantine, came_in)? {
             return Err(Refusal::Again(Manner::Exact));
@@ -153,7 +152,7 @@ impl Seeder<'_> {
             ended.store(true, Relaxed);
             shown.thread().unpark();
             partials.extend(indexing.partial.take());
-            got.map_err(|err| quarantine.explained(err))
+            got
         })
     }
 }
