@@ -216,7 +216,7 @@ at_random () { # <n> <clone or fetch> <mirror> <gc>
 	cat got.err
 	if test $rc != 0; then
 		assert_contains 'tmp_|unable to (create|write|rename|open)|cannot (store|open|lock)' got.err
-		test -d got || return 0
+		git -C got rev-parse --git-dir >/dev/null 2>&1 || return 0
 		git -C got fsck --connectivity-only
 		git -C got fetch -q
 	fi

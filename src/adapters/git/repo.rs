@@ -88,7 +88,7 @@ impl Repo {
 
     /// As [`Repo::git`], for a command that may take `seconds` of CPU time, and is then ended by the system (`ulimit` in sh(1)).
     pub fn git_within<S: AsRef<std::ffi::OsStr>>(&self, seconds: u64, args: impl IntoIterator<Item = S>) -> Command {
-        let limited = process::shell(&format!("ulimit -t {seconds} && exec git"), args);
+        let limited = process::shell(format!("ulimit -t {seconds} && exec git"), args);
         address(limited, &self.git_dir, self.ambient)
     }
 

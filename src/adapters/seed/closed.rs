@@ -353,7 +353,8 @@ mod tests {
         assert_eq!(is(&whole, &[tip, before]), Alone::Whole);
         assert_eq!(is(&whole, &[before]), Alone::Beside(tip));
         assert_eq!(is(&whole, &[before, sha1.empty_tree()]), Alone::Open, "a tip that it lacks");
-        let less = all.lines().filter(|line| *line != id("a~9:d").to_string()).map(|line| format!("{line}\n"));
+        let folder = id("a~9:d").to_string();
+        let less = all.lines().filter(|line| *line != folder).map(|line| format!("{line}\n"));
         assert_eq!(is(&world.pack(&less.collect::<String>()), &[tip]), Alone::Open);
         // A file, a folder with a file, a tag of what is there, a commit on top.
         let file = world.git(&["hash-object", "-w", "--stdin"], "beside");

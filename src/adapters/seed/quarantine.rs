@@ -1,7 +1,8 @@
 //! An object directory beside the real one, for objects that are not proved yet.
 //!
-//! It is `<objects>/tmp_objdir-mirror-XXXXXX`: git-prune(1) knows that prefix and removes an old one. It holds a lock
-//! while it is in use; one whose lock is free was left by a process that was killed, and is removed by the next.
+//! It is `<objects>/mirror-quarantine-XXXXXX`. It holds a lock while it is in use; one whose lock is free was left by a
+//! process that was killed, and is removed by the next. Its name does not begin with `tmp_`, as `git prune --expire=now`
+//! beside the fetch would remove it while it is in use.
 //!
 //! What leaves it is a pack with a mark beside it ([`keep`]), never loose objects: no `git gc`, `git repack`
 //! or `git prune` beside the fetch takes it, from the moment it is there.
@@ -24,7 +25,7 @@ use crate::adapters::os::{self, OnSignal};
 use crate::adapters::process;
 use crate::values::{Error, Kind, Result};
 
-const PREFIX: &str = "tmp_objdir-mirror-";
+const PREFIX: &str = "mirror-quarantine-";
 /// The lock of a quarantine, and its name while it is not held yet.
 const LOCK: &str = "lock";
 const UNNAMED: &str = "lock.new";
@@ -64,15 +65,6 @@ impl Quarantine {
         self.dir.path()
     }
 
-    /// Returns `err`, or what has led to it: `git prune --expire=now` beside a fetch takes temporary files that are in use,
-    /// plain git's as well. That is no fault of a mirror.
-    pub fn explained(&self, err: Error) -> Error {
-        if self.dir.path().join(LOCK).exists() {
-            return err;
-        }
-        Error::new(Kind::Local, format!("{} was removed while it was in use, as git prune does", self.path().display()))
-    }
-
     /// Returns the directory for packs.
     pub fn packs(&self) -> PathBuf {
         self.dir.path().join("pack")
@@ -95,7 +87,7 @@ impl Quarantine {
             // The mark first, and the index last: a pack is there for git once its index is.
             for extension in ["keep", "pack", "rev", "idx"] {
                 let file = pack.with_extension(extension);
-                if file.exists()
+                if (extension != "rev" || file.exists())
                     && let Err(err) = place(&file, &name.with_extension(extension), sync)
                 {
                     keep::remove(&name);

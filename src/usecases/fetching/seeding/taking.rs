@@ -50,8 +50,7 @@ impl Seeder<'_> {
         let (named, own): (Vec<ObjectId>, Vec<_>) = request.wants.iter().partition(|id| of_canonical.contains(*id));
         let mut screened = (!own.is_empty()).then(Screened::default);
         if !proved || screened.is_some() {
-            let proved = quarantine.prove(self.repo, &request.wants, wanted.haves, &odb, &[], screened.as_mut());
-            proved.map_err(|err| quarantine.explained(err))?;
+            quarantine.prove(self.repo, &request.wants, wanted.haves, &odb, &[], screened.as_mut())?;
         }
         if let Some(screened) = screened {
             let more = of_canonical.iter().filter(|id| contents.holds(id));
@@ -225,7 +224,7 @@ impl Seeder<'_> {
             ended.store(true, Relaxed);
             shown.thread().unpark();
             partials.extend(indexing.partial.take());
-            got.map_err(|err| quarantine.explained(err))
+            got
         })
     }
 }
