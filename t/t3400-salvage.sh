@@ -178,11 +178,15 @@ tags_break_off () {
 	link whole large.git
 	clone_or_fetch fetch "$(cat url)"
 	all=$(mirror_sent)
-	link tags large.git --cut $((all - 40))
-	clone_or_fetch fetch "$(cat url)"
-	assert_at_least 1 "$(canonical_sent)" 'bytes from canonical'
-	assert_eq 0 "$(grep -c 'left:' got.err || :)" 'mirrors that were left'
-	assert_contains '^mirror: .* from 127.0.0.1' got.err
+	broke=0
+	# Messages for people, on the same connection, differ in length.
+	for back in 100 170 240 310 380; do
+		link tags$back large.git --cut $((all - back))
+		clone_or_fetch fetch "$(cat url)"
+		assert_at_most "$allowance" "$(canonical_sent)" 'bytes from canonical'
+		test "$(canonical_sent)" = 0 || broke=$((broke + 1))
+	done
+	assert_at_least 1 $broke 'times that the tags broke off'
 }
 
 # Canonical hangs where plain git would not have connected to it: it is asked on git's own connection.

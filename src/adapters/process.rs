@@ -89,7 +89,7 @@ pub fn start_alone(command: &mut Command) -> Result<()> {
     started.map(drop).map_err(Error::doing(Kind::Local, format!("cannot run `{line}`")))
 }
 
-/// Runs `command` with `input`, and returns its stdout, of at most [`MOST_OUTPUT`] bytes.
+/// Runs `command` with `input`, and returns its stdout, of at most `MOST_OUTPUT` bytes.
 ///
 /// # Errors
 /// [`Kind::Local`] with the last line of its stderr where it fails, or where it says more.
@@ -322,7 +322,7 @@ fn read_at_most(from: Option<impl Read>, most: usize) -> Option<Vec<u8>> {
     Some(all).filter(|all| all.len() <= most)
 }
 
-/// Reads to the end, and returns the last [`KEPT`] bytes.
+/// Reads to the end, and returns the last `KEPT` bytes.
 pub fn last_of(from: Option<impl Read>) -> Vec<u8> {
     let mut last = Vec::new();
     let Some(mut from) = from else { return last };
@@ -337,7 +337,7 @@ pub fn last_of(from: Option<impl Read>) -> Vec<u8> {
     }
 }
 
-/// Appends, and drops what is more than [`KEPT`] bytes before it.
+/// Appends, and drops what is more than `KEPT` bytes before it.
 pub fn keep_last(last: &mut Vec<u8>, more: &[u8]) {
     last.extend_from_slice(more);
     let over = last.len().saturating_sub(KEPT);

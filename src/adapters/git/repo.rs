@@ -95,7 +95,7 @@ impl Repo {
     /// Returns the configuration that is in force in it.
     ///
     /// # Errors
-    /// [`Kind::Config`] where git cannot read it.
+    /// [`Kind::Config`](crate::values::Kind::Config) where git cannot read it.
     pub fn config(&self) -> Result<Config> {
         Config::read(&mut self.git(["config", "--list", "-z"]))
     }
@@ -103,7 +103,7 @@ impl Repo {
     /// Runs `git config <args>` in it, as [`super::config::write`] does.
     ///
     /// # Errors
-    /// [`Kind::Config`] with git's own message.
+    /// [`Kind::Config`](crate::values::Kind::Config) with git's own message.
     pub fn write_config(&self, args: &[&str]) -> Result<()> {
         super::config::write_by(|| self.git(["config"]), args)
     }
@@ -119,7 +119,7 @@ impl Repo {
     /// Returns whether a ref exists outside `refs/mirror/`.
     ///
     /// # Errors
-    /// [`Kind::Local`] where git fails.
+    /// [`Kind::Local`](crate::values::Kind::Local) where git fails.
     pub fn has_refs(&self) -> Result<bool> {
         Ok(!self.recent_tips(1)?.is_empty())
     }
@@ -128,7 +128,7 @@ impl Repo {
     /// git offered nothing.
     ///
     /// # Errors
-    /// [`Kind::Local`] where git fails.
+    /// [`Kind::Local`](crate::values::Kind::Local) where git fails.
     pub fn recent_tips(&self, count: usize) -> Result<Vec<ObjectId>> {
         let out =
             output(&mut self.git(["for-each-ref", "--sort=-creatordate", "--format=%(objectname) %(refname)"]), b"")?;
@@ -142,7 +142,7 @@ impl Repo {
     /// This is what git itself checks after a fetch (`check_connected` in its `connected.c`).
     ///
     /// # Errors
-    /// [`Kind::Proof`] where an object is missing or damaged, and others as [`blame`] tells them apart.
+    /// [`Kind::Proof`](crate::values::Kind::Proof) where an object is missing or damaged, and others as [`blame`] tells them apart.
     pub fn prove(&self, tips: &[ObjectId], vouched: &[ObjectId], quarantine: Option<&Path>) -> Result<()> {
         let (mut command, input) = self.proof(tips, vouched, quarantine);
         output(command.arg("--quiet"), &input).map(|_| ()).map_err(blame)
@@ -190,7 +190,7 @@ impl Repo {
     /// index. There is no such pack where that is nothing. `quarantine` is an object directory that is looked at as well.
     ///
     /// # Errors
-    /// [`Kind::Local`] where an object is missing.
+    /// [`Kind::Local`](crate::values::Kind::Local) where an object is missing.
     pub fn pack_unreached(
         &self,
         tips: &[ObjectId],
@@ -207,7 +207,7 @@ impl Repo {
     /// Packs the objects `ids`, as [`Repo::pack_unreached`] does.
     ///
     /// # Errors
-    /// [`Kind::Local`] where one is missing.
+    /// [`Kind::Local`](crate::values::Kind::Local) where one is missing.
     pub fn pack_these(&self, ids: &[ObjectId], base: &Path) -> Result<()> {
         self.pack(&[], &lines(ids.iter()), None, base)
     }
@@ -261,7 +261,7 @@ impl Repo {
     /// Returns those of `commits` that neither `from` nor a ref outside `refs/mirror/` reaches, each after its ancestors.
     ///
     /// # Errors
-    /// [`Kind::Local`] where git fails.
+    /// [`Kind::Local`](crate::values::Kind::Local) where git fails.
     pub fn unreached(
         &self,
         commits: &[ObjectId],
@@ -280,7 +280,7 @@ impl Repo {
         Ok(oids(&out).filter(|id| commits.contains(id)).collect())
     }
 
-    /// Returns ancestors of `tips` that `known` do not reach, the latest first: the first [`OLDER`] of them, then each that
+    /// Returns ancestors of `tips` that `known` do not reach, the latest first: the first `OLDER` of them, then each that
     /// is twice as far: commits that a server which does not know the tips may know. git's own negotiation gives up
     /// after as many (`MAX_IN_VAIN` in its `fetch-pack.c`).
     pub fn older(&self, tips: &[ObjectId], known: &[ObjectId]) -> Vec<ObjectId> {
@@ -298,7 +298,7 @@ impl Repo {
     /// Returns what refs outside `refs/mirror/` name, in the order of their names.
     ///
     /// # Errors
-    /// [`Kind::Local`] where git fails.
+    /// [`Kind::Local`](crate::values::Kind::Local) where git fails.
     pub fn tips(&self) -> Result<Vec<ObjectId>> {
         let out = output(&mut self.git(["for-each-ref", "--format=%(objectname) %(refname)"]), b"")?;
         Ok(real_refs(&String::from_utf8_lossy(&out)).collect())
@@ -307,7 +307,7 @@ impl Repo {
     /// Creates or moves refs, all or none, without reflogs.
     ///
     /// # Errors
-    /// [`Kind::Local`] where git refuses.
+    /// [`Kind::Local`](crate::values::Kind::Local) where git refuses.
     pub fn update_refs<'a>(&self, refs: impl IntoIterator<Item = (&'a str, &'a ObjectId)>) -> Result<()> {
         let input: String = refs.into_iter().map(|(name, oid)| format!("update {name} {oid}\n")).collect();
         let args = ["-c", "core.logAllRefUpdates=false", "update-ref", "--stdin"];
@@ -317,7 +317,7 @@ impl Repo {
     /// Returns `(name, object, peeled to a commit where it is one)` of all refs below `refs/mirror/`.
     ///
     /// # Errors
-    /// [`Kind::Local`] where git fails.
+    /// [`Kind::Local`](crate::values::Kind::Local) where git fails.
     pub fn mirror_refs(&self) -> Result<Vec<MirrorRef>> {
         let format = "--format=%(refname) %(objectname) %(objecttype) %(*objectname) %(*objecttype)";
         let out = output(&mut self.git(["for-each-ref", format, refspace::PREFIX]), b"")?;
@@ -353,7 +353,7 @@ impl Repo {
     /// Deletes those of `refs` that are [`Repo::superfluous`].
     ///
     /// # Errors
-    /// [`Kind::Local`] where git fails; then nothing is deleted.
+    /// [`Kind::Local`](crate::values::Kind::Local) where git fails; then nothing is deleted.
     pub fn tidy(&self, refs: &[MirrorRef], from: &[ObjectId]) -> Result<()> {
         self.delete(&self.superfluous(refs, from)?)
     }
@@ -364,7 +364,7 @@ impl Repo {
     /// real ones uninteresting.
     ///
     /// # Errors
-    /// [`Kind::Local`] where git fails.
+    /// [`Kind::Local`](crate::values::Kind::Local) where git fails.
     pub fn superfluous<'r>(&self, refs: &'r [MirrorRef], from: &[ObjectId]) -> Result<Vec<&'r MirrorRef>> {
         // Most are named by canonical itself; only the others are worth a walk.
         let named: HashSet<&ObjectId> = from.iter().collect();
@@ -380,7 +380,7 @@ impl Repo {
     /// Deletes refs, all or none, that are still as they were read.
     ///
     /// # Errors
-    /// [`Kind::Local`] where git fails; then nothing is deleted.
+    /// [`Kind::Local`](crate::values::Kind::Local) where git fails; then nothing is deleted.
     pub fn delete(&self, refs: &[&MirrorRef]) -> Result<()> {
         if refs.is_empty() {
             return Ok(());
