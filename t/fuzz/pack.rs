@@ -245,7 +245,7 @@ pub fn pack_proof(bytes: &[u8]) {
         2 => made.objects.iter().map(|object| object.id).collect(),
         _ => made.objects.last().map(|object| object.id).into_iter().collect(),
     };
-    let closed = matches!(alone(&index, &wanted, HASH), Ok(Alone::Whole));
+    let closed = matches!(alone(&index, &wanted, HASH, None), Ok(Alone::Whole));
     let mut links = Links::new(HASH);
     let added = links.add(&index).is_ok();
     if closed {
