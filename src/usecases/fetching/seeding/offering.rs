@@ -54,7 +54,7 @@ impl Offers {
 
     /// Returns commits for canonical's `have` lines: ancestors of what it did not name, as it may not know the tip of a
     /// mirror that has diverged; the proved tips, the latest first, at most one for each of git's `want` lines and
-    /// [`MORE_HAVES`]; and what else is here.
+    /// [`MORE_HAVES`]; and what else is here. Nothing where nothing is proved: then git's own request is as it should be.
     pub(super) fn to_canonical(
         &self,
         repo: &Repo,
@@ -63,6 +63,9 @@ impl Offers {
         named: &HashSet<&ObjectId>,
         wants: usize,
     ) -> Vec<ObjectId> {
+        if proved.is_empty() {
+            return Vec::new();
+        }
         let (known, unnamed): (Vec<ObjectId>, Vec<ObjectId>) = proved.iter().partition(|id| named.contains(id));
         let (known, unnamed) = (latest_first(odb, &known), latest_first(odb, &unnamed));
         let mut tips = latest_first(odb, proved);
