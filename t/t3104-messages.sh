@@ -169,11 +169,14 @@ nothing_that_deceives () {
 # What an earlier version has kept as it came.
 nothing_that_deceives_from_of_old () {
 	a_client 'git://127.0.0.1:1/x'
-	mkdir -p got/.git/mirror-fetch "$HOME/.cache/git-mirror-fetch"
+	git -C got fetch 2>got.err # what came of it is in state.toml now
 	perl -CSD -e '
 		my $text = "'"$rude_words"'" =~ s/([\x00-\x1f\x7f"\\])/sprintf "\\u%04x", ord $1/egr;
+		open my $in, "<:utf8", $ARGV[0];
+		my $state = join "", <$in>;
+		$state =~ s/^result = .*/result = "old $text"/m or die "no result in $state";
 		open my $f, ">:utf8", $ARGV[0];
-		print {$f} "[mirror.\"127.0.0.1_1\"]\ntime = 1\nresult = \"old $text\"\nbytes = 0\n";
+		print {$f} $state;
 		open my $h, ">:utf8", $ARGV[1];
 		print {$h} "seed = 1\n[host.\"git://127.0.0.1:1\"]\nused = " . time . "\n",
 			"[host.\"git://127.0.0.1:1\".backoff]\nfailures = 1\nuntil = " . (time + 50) . "\nwhy = \"why $text\"\n";

@@ -77,7 +77,7 @@ under () {
 children_are_waited_for () {
 	under "trap '' CHLD"
 	result_is_plain
-	assert_contains 'mirror: .* from 127' got.err
+	assert_contains 'mirror: 127.* gave' got.err
 }
 
 # A mirror whose pack is larger than a file may be, where canonical's is not.
