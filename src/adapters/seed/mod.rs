@@ -13,6 +13,7 @@ pub mod room;
 mod salvage;
 mod screen;
 mod session;
+mod table;
 mod tree;
 
 use std::sync::atomic::AtomicBool;
