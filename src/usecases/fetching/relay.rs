@@ -123,7 +123,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
             seen.wants.clone_from(&request.wants); // later rounds repeat them
             seen.clone = request.haves.is_empty();
         }
-        if seen.seeded.is_none() && !seen.canonical_asked && request.plain {
+        if seen.seeded.is_none() && !seen.canonical_asked && request.scope.is_whole() {
             seen.seeded = Some(seed(&Wanted {
                 wants: &request.wants,
                 haves: &request.haves,
@@ -136,7 +136,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         if !seen.canonical_asked {
             seen.from_canonical = seen.seeded.as_ref().map_or(0, |seeded| seeded.from_canonical);
         }
-        let ours = seen.seeded.as_ref().filter(|_| request.plain);
+        let ours = seen.seeded.as_ref().filter(|_| request.scope.is_whole());
         if ours.is_some_and(|seeded| seeded.complete) {
             let hash = request.wants.first().map_or(gix::hash::Kind::Sha1, |id| id.kind());
             let answer = request.empty_answer(hash);
