@@ -6,6 +6,7 @@
 
 mod asking_one;
 mod connecting;
+mod conversation;
 mod fill;
 mod gift;
 mod offering;

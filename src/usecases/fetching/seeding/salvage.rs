@@ -12,6 +12,7 @@ use gix::ObjectId;
 use gix::objs::Kind as Object;
 
 use super::connecting::{explained, limits, time_to_connect};
+use super::conversation::Conversation;
 use super::gift::{self, Gift, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
@@ -234,7 +235,8 @@ impl Seeder<'_> {
     fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
         let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
         let (mut session, watch) = self.open_canonical()?;
-        match self.complete(&mut session, &watch, wanted, wanted.canonical, salvage, &mut None) {
+        let with = Conversation { session: &mut session, watch: &watch, wanted, theirs: wanted.canonical };
+        match self.complete(with, salvage, &mut None) {
             Ok(gift) => Ok(gift),
             Err(Refusal::Final(err)) => Err(err),
             Err(Refusal::Again(_)) => Err(no_use()),
@@ -244,19 +246,16 @@ impl Seeder<'_> {
     /// Fetches what is missing in `salvage`, proves, and takes over. What breaks off in its turn is kept in `saved`.
     pub(super) fn complete(
         &self,
-        session: &mut Session,
-        watch: &Watch,
-        wanted: &Wanted,
-        theirs: &RefList,
+        with: Conversation,
         mut salvage: Salvage,
         saved: &mut Option<Salvage>,
     ) -> std::result::Result<Gift, Refusal> {
+        let watch = with.watch;
         watch.pause(true);
-        match self.fetch_missing(session, watch, wanted.haves, &mut salvage) {
+        match self.fetch_missing(with.session, watch, with.wanted.haves, &mut salvage) {
             Ok(proved) => {
                 let Salvage { quarantine, request, space, here, from, .. } = salvage;
-                let came = gift::Came { quarantine, request, objects: here, proved };
-                let gift = self.take_over(session, watch, &space, wanted, theirs, came)?;
+                let gift = self.take_over(with, gift::Came { quarantine, request, space, objects: here, proved })?;
                 Ok(Gift { before: from, ..gift })
             }
             // Where somebody was only too slow, or the connection broke, somebody else may give the rest.
