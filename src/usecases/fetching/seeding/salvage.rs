@@ -19,7 +19,7 @@ use crate::adapters::git::odb::Odb;
 use crate::adapters::net::channel::Role;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
-use crate::adapters::seed::{Links, Partial, Session};
+use crate::adapters::seed::{Extent, Links, Partial, Session};
 use crate::decide::patience::{Came, Whom};
 use crate::decide::plan::{self, Manner};
 use crate::usecases::fetching::asking;
@@ -291,8 +291,11 @@ impl Seeder<'_> {
             let little = !filter && !others.is_empty() && salvage.here.saturating_mul(LEAST_SHARE) < salvage.total;
             // Trees lead to what is here already, so that the server is told to leave that out, where it can be; files
             // last, together, for the sake of deltas among them.
-            let exactly = filter && !others.is_empty();
-            let wants = if exactly { others } else { [others, blobs].concat() };
+            let (wants, extent) = if filter && !others.is_empty() {
+                (others, Extent::Alone)
+            } else {
+                ([others, blobs].concat(), Extent::Reached)
+            };
             if wants.is_empty() {
                 return Ok(salvage.is_whole());
             }
@@ -307,7 +310,7 @@ impl Seeder<'_> {
             asked_for.extend(&wants);
             watch.pause(false);
             let got = self.fetching(watch, quarantine, partials, |indexing| {
-                session.fetch_by_id(&wants, haves, exactly, &inside, indexing)
+                session.fetch_by_id(&wants, haves, extent, &inside, indexing)
             });
             watch.pause(true);
             got?;
