@@ -564,3 +564,26 @@ fn good_samples_pass() {
         assert_eq!(faults(layer, source), Vec::<String>::new(), "in {source}");
     }
 }
+
+#[test]
+fn every_module_is_in_the_table_of_the_architecture() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+    let page = fs::read_to_string(page).expect("docs/architecture.md is readable");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let mut forgotten = BTreeSet::new();
+    // Wings and groups are folders of modules; any other folder is a module itself.
+    let groups =
+        ["usecases/fetching", "usecases/serving", "usecases/managing", "adapters/git", "adapters/kept", "adapters/net"];
+    for folder in LAYERS.iter().filter(|layer| **layer != "cli").chain(&groups) {
+        let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder));
+        for entry in entries.expect("the folder is readable") {
+            let name = entry.expect("an entry").file_name().into_string().expect("a name in UTF-8");
+            let module = name.trim_end_matches(".rs");
+            let is_group = module == "mod" || groups.contains(&format!("{folder}/{module}").as_str());
+            if !is_group && !rows.iter().any(|row| row.contains(&format!("`{module}`"))) {
+                forgotten.insert(format!("{folder}/{name}"));
+            }
+        }
+    }
+    assert!(forgotten.is_empty(), "docs/architecture.md says nothing of {forgotten:?}");
+}

@@ -13,7 +13,7 @@ use crate::values::{Error, Kind, Result, SafeText};
 
 /// The environment variables that belong to one repository (`git rev-parse --local-env-vars`, git 2.47): a process
 /// that serves another repository must not see them.
-pub const LOCAL_ENV: [&str; 16] = [
+const LOCAL_ENV: [&str; 16] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_CONFIG",
     "GIT_CONFIG_PARAMETERS",

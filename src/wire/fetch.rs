@@ -20,9 +20,64 @@ pub struct FetchRequest {
     pub done: bool,
     /// Whether annotated tags shall come with what they point to.
     pub include_tag: bool,
-    /// Whether the request is one that objects from elsewhere may shorten. Those with `deepen*`, `shallow`, `filter`,
-    /// `want-ref`, `wait-for-done`, `packfile-uris` or `sideband-all` are not, nor is one with a line that is unknown.
-    pub plain: bool,
+    /// Which part of what the wants reach is asked for. Objects from elsewhere may shorten a request for the whole only.
+    pub scope: Scope,
+}
+
+/// Which part of what the wants reach a request asks for (gitprotocol-v2(5), "fetch"). The default is the whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// The commits that git has without their parents.
+    pub shallow: Vec<ObjectId>,
+    /// How deep the history shall be, each line of it.
+    pub deepen: Vec<Deepen>,
+    /// Which objects the server shall leave out, in the words of `git rev-list --filter`.
+    pub filter: Option<String>,
+    /// The first line that is not understood here: `want-ref`, `wait-for-done`, `packfile-uris`, `sideband-all`, one that
+    /// is damaged, or one of a newer git. Nobody knows what its answer has to be.
+    pub unknown: Option<String>,
+}
+
+/// A line that says how deep the history shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deepen {
+    /// So many commits from the wants.
+    To(u32),
+    /// That number counts from where the history ends now.
+    Relative,
+    /// What is not older than this, in seconds since 1970.
+    Since(i64),
+    /// What this ref does not reach.
+    Not(String),
+}
+
+impl Scope {
+    /// Returns whether all that the wants reach is asked for.
+    pub fn is_whole(&self) -> bool {
+        *self == Scope::default()
+    }
+
+    /// Takes a line that is neither a want nor a have, nor about the manner of the answer.
+    fn take(&mut self, line: &str) {
+        let understood = match line.split_once(' ') {
+            Some(("shallow", hex)) => hex.parse().map(|id| self.shallow.push(id)).is_ok(),
+            Some(("deepen", depth)) => depth.parse().map(|depth| self.deepen.push(Deepen::To(depth))).is_ok(),
+            Some(("deepen-since", time)) => time.parse().map(|time| self.deepen.push(Deepen::Since(time))).is_ok(),
+            Some(("deepen-not", name)) => {
+                self.deepen.push(Deepen::Not(name.to_owned()));
+                true
+            }
+            None if line == "deepen-relative" => {
+                self.deepen.push(Deepen::Relative);
+                true
+            }
+            Some(("filter", spec)) => self.filter.replace(spec.to_owned()).is_none(),
+            _ => false,
+        };
+        if !understood {
+            self.unknown.get_or_insert_with(|| line.to_owned());
+        }
+    }
 }
 
 impl FetchRequest {
@@ -33,25 +88,20 @@ impl FetchRequest {
 
     /// Reads a request: all packets up to and with its flush.
     pub fn parse(packets: Vec<Pkt>) -> Self {
-        let mut request =
-            FetchRequest { packets, wants: vec![], haves: vec![], done: false, include_tag: false, plain: true };
+        let (wants, haves, scope) = (Vec::new(), Vec::new(), Scope::default());
+        let mut request = FetchRequest { packets, wants, haves, done: false, include_tag: false, scope };
         let arguments = request.packets.iter().skip_while(|pkt| **pkt != Pkt::Delim).skip(1);
         for pkt in arguments {
             let text = String::from_utf8_lossy(pkt.text());
-            match text.split_once(' ') {
-                Some(("want", hex)) => match hex.parse() {
-                    Ok(oid) => request.wants.push(oid),
-                    Err(_) => request.plain = false,
-                },
-                Some(("have", hex)) => match hex.parse() {
-                    Ok(oid) => request.haves.push(oid),
-                    Err(_) => request.plain = false,
-                },
+            let (word, hex) = text.split_once(' ').unwrap_or((&text, ""));
+            match (word, hex.parse()) {
+                ("want", Ok(oid)) => request.wants.push(oid),
+                ("have", Ok(oid)) => request.haves.push(oid),
                 _ => match &*text {
                     "done" => request.done = true,
                     "include-tag" => request.include_tag = true,
                     "thin-pack" | "no-progress" | "ofs-delta" | "" => {}
-                    _ => request.plain = false,
+                    line => request.scope.take(line),
                 },
             }
         }
@@ -171,21 +221,44 @@ mod tests {
         let got =
             request(&["thin-pack", "include-tag", "ofs-delta", &format!("want {A}"), &format!("have {B}"), "done"]);
         assert_eq!((got.wants.len(), got.haves.len()), (1, 1));
-        assert!(got.done && got.include_tag && got.plain);
-        for other in [
-            "deepen 1",
-            "shallow aa",
-            "filter blob:none",
+        assert!(got.done && got.include_tag && got.scope.is_whole());
+    }
+
+    #[test]
+    fn reads_which_part_is_asked_for() {
+        let (a, whole) = (A.parse().expect("hex"), Scope::default());
+        let shallow = format!("shallow {A}");
+        let depth = |line: Deepen| Scope { deepen: vec![line], ..whole.clone() };
+        for (line, scope) in [
+            (shallow.as_str(), Scope { shallow: vec![a], ..whole.clone() }),
+            ("deepen 1", depth(Deepen::To(1))),
+            ("deepen-relative", depth(Deepen::Relative)),
+            ("deepen-since 1700000000", depth(Deepen::Since(1_700_000_000))),
+            ("deepen-not refs/heads/x y", depth(Deepen::Not("refs/heads/x y".into()))),
+            ("filter blob:none", Scope { filter: Some("blob:none".into()), ..whole.clone() }),
+        ] {
+            assert_eq!(request(&[line, "done"]).scope, scope);
+            assert!(!scope.is_whole());
+        }
+        for line in [
             "want-ref refs/heads/x",
             "wait-for-done",
             "packfile-uris https",
             "sideband-all",
             "something-new",
             "want zz",
-            "deepen-relative",
+            "have",
+            "shallow aa",
+            "deepen -1",
+            "deepen-relative now",
+            "deepen-since yesterday",
+            "filter",
         ] {
-            assert!(!request(&[other]).plain, "{other}");
+            assert_eq!(request(&[line, "deepen x"]).scope, Scope { unknown: Some(line.into()), ..whole.clone() });
         }
+        let got = request(&[&shallow, "deepen 2", "deepen-relative", "filter tree:0", "filter blob:none"]).scope;
+        assert_eq!((got.shallow.len(), got.deepen), (1, vec![Deepen::To(2), Deepen::Relative]));
+        assert_eq!(got.unknown.as_deref(), Some("filter blob:none"));
     }
 
     #[test]

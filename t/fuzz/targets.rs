@@ -133,7 +133,7 @@ pub fn fetch_request(bytes: &[u8]) {
     let ids: Vec<ObjectId> = [1, 2].map(|n| ObjectId::from_bytes_or_panic(&[n; 20])).into();
     let here: HashSet<ObjectId> = request.wants.iter().take(1).copied().collect();
     let more = FetchRequest::parse(request.with(&here, &ids[..1], &ids[1..]));
-    assert_eq!(more.plain, request.plain);
+    assert_eq!(more.scope, request.scope);
     assert!(request.haves.iter().all(|id| more.haves.contains(id)));
     for hash in [gix::hash::Kind::Sha1, gix::hash::Kind::Sha256] {
         assert_eq!(request.empty_answer(hash).last(), Some(&Pkt::Flush));

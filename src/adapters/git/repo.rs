@@ -10,7 +10,7 @@ use gix::bstr::ByteSlice;
 
 use crate::adapters::git::blame::blame;
 use crate::adapters::git::config::Config;
-use crate::adapters::process::{self, LOCAL_ENV, output};
+use crate::adapters::process::{self, output};
 use crate::values::{Result, refspace};
 
 /// How many ancestors of a tip are offered one by one to a server that may not know it.
@@ -427,9 +427,7 @@ fn addressed(git_dir: &Path, ambient: bool) -> Command {
 
 fn address(mut command: Command, git_dir: &Path, ambient: bool) -> Command {
     if !ambient {
-        for name in LOCAL_ENV {
-            command.env_remove(name);
-        }
+        process::without_local_env(&mut command);
     }
     command.env("GIT_DIR", git_dir);
     command

@@ -4,7 +4,8 @@
 //! follows them backwards ends at a tip. A walk over what is reachable has nothing to add.
 //!
 //! It is several times as fast as `git rev-list --objects`: commits, trees and tags are decoded along their delta chains,
-//! on all cores, and of a tree only the entries that differ from the tree decoded before it are looked up ([`super::tree`]). That objects hash to their names is known from indexing, which computed the names.
+//! on all cores, and of a tree only the entries that differ from the tree decoded before it are looked up
+//! ([`super::tree`]). That objects hash to their names is known from indexing, which computed the names.
 //! Fetches into a repository that has history lead out of their pack; those are proved by `git rev-list`.
 
 use std::ops::Range;
@@ -22,24 +23,8 @@ use gix::odb::pack::{data, index};
 use super::guard::guarded;
 use super::meter::{Meter, Numbers};
 use super::screen::{Screen, Screened};
+use super::table::{Lookup, Object, Table};
 use super::tree::LastTree;
-
-/// Objects by their names.
-pub(super) type Table = HashMap<ObjectId, Object>;
-
-/// What is known of an object in a pack.
-#[derive(Debug)]
-pub(super) struct Object {
-    kind: Kind,
-    /// Whether a link leads to it.
-    reached: AtomicBool,
-}
-
-impl Object {
-    pub(super) fn new(kind: Kind) -> Self {
-        Object { kind, reached: AtomicBool::new(false) }
-    }
-}
 
 /// What one pack is without anything beside it.
 #[derive(Debug, PartialEq, Eq)]
@@ -234,26 +219,6 @@ impl Pack {
             Err(_) if open.load(Relaxed) => Ok(false),
             Err(_) if excess.is_some() => Err(damage("it takes too much to look at")),
             Err(err) => Err(err),
-        }
-    }
-}
-
-/// What a link is held against.
-pub(super) struct Lookup<'a> {
-    pub(super) table: &'a Table,
-    /// Takes what is not in the table; without it, such a link does not hold.
-    pub(super) open: Option<&'a Mutex<HashMap<ObjectId, Kind>>>,
-}
-
-impl Lookup<'_> {
-    pub(super) fn is(&self, id: &ObjectId, kind: Kind) -> bool {
-        match (self.table.get(id), self.open) {
-            (Some(found), _) => {
-                found.reached.store(true, Relaxed);
-                found.kind == kind
-            }
-            (None, None) => false,
-            (None, Some(open)) => open.lock().is_ok_and(|mut open| *open.entry(*id).or_insert(kind) == kind),
         }
     }
 }

@@ -5,14 +5,17 @@
 mod closed;
 mod contents;
 mod guard;
+mod judging;
 pub mod keep;
 mod meter;
+mod negotiation;
 mod pack;
 pub mod quarantine;
 pub mod room;
 mod salvage;
 mod screen;
 mod session;
+mod table;
 mod tree;
 
 use std::sync::atomic::AtomicBool;
@@ -20,6 +23,7 @@ use std::sync::atomic::AtomicBool;
 pub use closed::{Alone, Links, alone};
 pub use contents::Contents;
 pub use meter::Numbers;
+pub use negotiation::Extent;
 pub use pack::{Indexing, strict_option};
 pub use salvage::Partial;
 pub use screen::Screened;

@@ -251,7 +251,7 @@ fn is_deep(links: &[u32], objects: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::closed::Lookup;
+    use super::super::table::Lookup;
     use super::*;
 
     const SHA1: gix::hash::Kind = gix::hash::Kind::Sha1;

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use gix::ObjectId;
 use gix::bstr::BString;
-use gix::protocol::fetch::negotiate;
 use gix::protocol::handshake;
 use gix::protocol::transport::client::blocking_io::{ReadlineBufRead, TransportV2Ext};
 use gix::protocol::transport::{Protocol, Service, client};
 
 use super::NEVER;
+use super::negotiation::{ById, Extent, Negotiation};
 use super::pack::Indexing;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::channel::Channel;
@@ -232,11 +232,8 @@ impl Session {
         fetch.is_some_and(|fetch| fetch.supports("filter").unwrap_or(false))
     }
 
-    /// Fetches the objects `wants`, of whatever kind, into a quarantine, and what they reach or, `exactly`, nothing more;
-    /// returns how many came. A server of v2 gives any object that it has.
-    ///
-    /// One that is also in another of them may be left out under `exactly`, as git takes it for one of those that are
-    /// only reached (`NOT_USER_GIVEN` in its `list-objects.c`).
+    /// Fetches the objects `wants`, of whatever kind, into a quarantine, to this `extent`; returns how many came. A server
+    /// of v2 gives any object that it has.
     ///
     /// # Errors
     /// As for [`Session::fetch`].
@@ -244,11 +241,11 @@ impl Session {
         &mut self,
         wants: &[ObjectId],
         haves: &[ObjectId],
-        exactly: bool,
+        extent: Extent,
         odb: &Odb,
         indexing: &Indexing,
     ) -> Result<u64> {
-        self.fetch_by(&mut ById { wants, haves, exactly }, haves, odb, indexing)
+        self.fetch_by(&mut ById { wants, haves, extent }, haves, odb, indexing)
     }
 
     fn fetch_by(
@@ -299,88 +296,6 @@ impl Session {
             (Some(Ok(objects)), Ok(_)) => Ok(objects),
             (None, Ok(_)) => Err(Error::new(Kind::Protocol, "it sent no pack")),
         }
-    }
-}
-
-/// Chooses what to offer to the mirror; the rounds themselves are gix's.
-struct Negotiation<'a> {
-    wants: &'a [ObjectId],
-    /// What is offered at once: a server that knows enough to send a pack hears no more, and may send what is here.
-    tips: Vec<ObjectId>,
-    negotiator: Box<dyn gix::negotiate::Negotiator>,
-    graph: gix::negotiate::Graph<'a, 'static>,
-}
-
-impl<'a> Negotiation<'a> {
-    fn new(wants: &'a [ObjectId], haves: &[ObjectId], odb: &'a Odb) -> Result<Self> {
-        let mut graph = gix::negotiate::Graph::new(&odb.0, None);
-        let mut negotiator = gix::negotiate::Algorithm::Consecutive.into_negotiator();
-        let tips: Vec<ObjectId> = haves.iter().filter(|id| odb.is_commit(id)).copied().collect();
-        for have in &tips {
-            negotiator
-                .add_tip(*have, &mut graph)
-                .map_err(Error::doing(Kind::Local, "cannot read the history that is here"))?;
-        }
-        Ok(Negotiation { wants, tips, negotiator, graph })
-    }
-}
-
-impl gix::protocol::fetch::Negotiate for Negotiation<'_> {
-    fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
-        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
-    }
-
-    fn add_wants(&mut self, arguments: &mut gix::protocol::fetch::Arguments, _known: &[bool]) -> bool {
-        self.wants.iter().for_each(|want| arguments.want(want));
-        !self.wants.is_empty()
-    }
-
-    fn one_round(
-        &mut self,
-        state: &mut negotiate::one_round::State,
-        arguments: &mut gix::protocol::fetch::Arguments,
-        previous_response: Option<&gix::protocol::fetch::Response>,
-    ) -> gix::Result<(negotiate::Round, bool)> {
-        self.tips.drain(..).for_each(|tip| arguments.have(tip));
-        negotiate::one_round(&mut *self.negotiator, &mut self.graph, state, arguments, previous_response)
-    }
-}
-
-/// Wants objects by id, in one round.
-struct ById<'a> {
-    wants: &'a [ObjectId],
-    haves: &'a [ObjectId],
-    exactly: bool,
-}
-
-impl gix::protocol::fetch::Negotiate for ById<'_> {
-    fn mark_complete_and_common_ref(&mut self) -> gix::Result<negotiate::Action> {
-        Ok(negotiate::Action::MustNegotiate { remote_ref_target_known: Vec::new() })
-    }
-
-    fn add_wants(&mut self, arguments: &mut gix::protocol::fetch::Arguments, _known: &[bool]) -> bool {
-        if self.exactly {
-            arguments.filter("tree:0"); // git-rev-list(1)
-        }
-        self.wants.iter().for_each(|want| arguments.want(want));
-        self.haves.iter().for_each(|have| arguments.have(have));
-        !self.wants.is_empty()
-    }
-
-    fn one_round(
-        &mut self,
-        _state: &mut negotiate::one_round::State,
-        _arguments: &mut gix::protocol::fetch::Arguments,
-        _previous_response: Option<&gix::protocol::fetch::Response>,
-    ) -> gix::Result<(negotiate::Round, bool)> {
-        let haves_sent = self.haves.len();
-        let round = negotiate::Round {
-            haves_sent,
-            in_vain: 0,
-            haves_to_send: haves_sent,
-            previous_response_had_at_least_one_in_common: false,
-        };
-        Ok((round, true))
     }
 }
 

@@ -8,7 +8,7 @@ use std::ops::Range;
 use gix::ObjectId;
 use gix::objs::Kind;
 
-use super::closed::Lookup;
+use super::table::Lookup;
 
 /// The tree that was checked last on this thread. Trees come along their delta chains, so the next one is much like it.
 #[derive(Debug, Default, Clone)]
@@ -117,7 +117,7 @@ pub(super) fn mode(digits: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::closed::{Object, Table};
+    use super::super::table::{Object, Table};
     use super::*;
 
     fn id(n: u8) -> ObjectId {

@@ -10,7 +10,7 @@ use gix::ObjectId;
 
 use crate::adapters::net::pktio::{self, PktReader};
 use crate::usecases::fetching::observing::Canonical;
-use crate::usecases::fetching::seeding::{Seeded, Wanted};
+use crate::usecases::fetching::seeding::{Left, Rest, Seeded, Wanted};
 use crate::values::{Error, Kind, Result};
 use crate::wire::{AckFilter, FetchRequest, Pkt, RefList};
 
@@ -123,7 +123,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
             seen.wants.clone_from(&request.wants); // later rounds repeat them
             seen.clone = request.haves.is_empty();
         }
-        if seen.seeded.is_none() && !seen.canonical_asked && request.plain {
+        if seen.seeded.is_none() && !seen.canonical_asked && request.scope.is_whole() {
             seen.seeded = Some(seed(&Wanted {
                 wants: &request.wants,
                 haves: &request.haves,
@@ -136,18 +136,21 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         if !seen.canonical_asked {
             seen.from_canonical = seen.seeded.as_ref().map_or(0, |seeded| seeded.from_canonical);
         }
-        let ours = seen.seeded.as_ref().filter(|_| request.plain);
-        if ours.is_some_and(|seeded| seeded.complete) {
-            let hash = request.wants.first().map_or(gix::hash::Kind::Sha1, |id| id.kind());
-            let answer = request.empty_answer(hash);
-            pktio::write(&mut *self.git_out, &answer, "git")?;
-            return Ok(true);
-        }
-        let none = Seeded::default();
-        let ours = ours.unwrap_or(&none);
+        let ours = seen.seeded.as_ref().filter(|_| request.scope.is_whole());
+        let all = Rest::default();
+        let rest = match ours.map(|seeded| &seeded.left) {
+            Some(Left::Nothing) => {
+                let hash = request.wants.first().map_or(gix::hash::Kind::Sha1, |id| id.kind());
+                let answer = request.empty_answer(hash);
+                pktio::write(&mut *self.git_out, &answer, "git")?;
+                return Ok(true);
+            }
+            Some(Left::Rest(rest)) => rest,
+            None => &all,
+        };
         seen.canonical_asked = true;
-        let packets = request.with(&ours.here, &ours.tags, &ours.haves);
-        let added = ours.haves.iter().filter(|id| !request.haves.contains(id)).copied();
+        let packets = request.with(&rest.here, &rest.tags, &rest.haves);
+        let added = rest.haves.iter().filter(|id| !request.haves.contains(id)).copied();
         let mut filter = AckFilter::new(added);
         self.ask(&packets);
         let before = self.server_in.bytes;

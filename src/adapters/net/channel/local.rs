@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::Opening;
-use crate::adapters::process::{self, LOCAL_ENV};
+use crate::adapters::process;
 use crate::values::GitUrl;
 
 /// Returns the command that serves the repository at a local path.
@@ -12,9 +12,7 @@ pub fn command(url: &GitUrl, opening: &Opening) -> Command {
         Some(program) => process::shell(program, [&url.path]),
         None => process::git([opening.service.name().trim_start_matches("git-"), &url.path]),
     };
-    for variable in LOCAL_ENV {
-        command.env_remove(variable);
-    }
+    process::without_local_env(&mut command);
     match opening.service.protocol(opening.version) {
         Some(protocol) => command.env("GIT_PROTOCOL", protocol),
         None => command.env_remove("GIT_PROTOCOL"),

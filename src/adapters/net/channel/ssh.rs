@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{Family, Opening, Role};
 use crate::adapters::net::guard::Guard;
 use crate::adapters::net::ssh_program::{self, Program, Variant};
-use crate::adapters::process::LOCAL_ENV;
+use crate::adapters::process::without_local_env;
 use crate::values::{Error, GitUrl, Kind, Result};
 
 /// Returns the command that runs the service on the other side.
@@ -28,9 +28,7 @@ pub fn command(url: &GitUrl, opening: &Opening) -> Result<Command> {
     args.push(host);
     args.push(format!("{} {}", opening.program.unwrap_or(opening.service.name()), quoted(&url.path)));
     let mut command = program.command(&args);
-    for variable in LOCAL_ENV {
-        command.env_remove(variable);
-    }
+    without_local_env(&mut command);
     if let (Variant::Ssh, Some(protocol)) = (variant, opening.service.protocol(opening.version)) {
         command.env("GIT_PROTOCOL", protocol);
     }

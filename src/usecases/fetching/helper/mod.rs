@@ -29,7 +29,7 @@ use crate::usecases::fetching::asking::Open;
 use crate::usecases::fetching::choosing::{Chooser, Decision};
 use crate::usecases::fetching::relay::{Relay, Seen};
 use crate::usecases::fetching::remote::Remote;
-use crate::usecases::fetching::seeding::{Early, Seeded, Seeder};
+use crate::usecases::fetching::seeding::{Early, Left, Seeded, Seeder};
 use crate::values::report::Silent;
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
 use crate::wire::Advert;
@@ -284,7 +284,8 @@ impl<O: Write + AsFd> Helper<'_, O> {
     /// unpacks it, and nothing would keep it from being pruned before there are refs; all in one pack, git would keep it.
     fn keep_what_canonical_gave(&self, seen: &Seen, keep: &Keep, since: SystemTime) {
         let Some(repo) = &self.repo else { return };
-        let gave_all = |seeded: &Seeded| seeded.from.is_empty() && seeded.haves.is_empty();
+        let tells = |left: &Left| matches!(left, Left::Rest(rest) if !rest.haves.is_empty());
+        let gave_all = |seeded: &Seeded| seeded.from.is_empty() && !tells(&seeded.left);
         if !seen.canonical_asked || seen.seeded.as_ref().is_none_or(gave_all) {
             return;
         }
@@ -355,7 +356,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             return; // there is nothing to compare canonical with
         }
         let chooser = Chooser { repo: self.repo.as_ref(), remote };
-        let online = seeded.complete || seen.canonical_answered || !seeded.from.is_empty();
+        let online = matches!(seeded.left, Left::Nothing) || seen.canonical_answered || !seeded.from.is_empty();
         let wants = (!seen.clone).then_some(seen.wants.len());
         chooser.keep(std::mem::take(&mut seeded.observed), seen.figures, online, wants);
     }

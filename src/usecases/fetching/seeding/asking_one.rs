@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use gix::ObjectId;
 
 use super::connecting::{connect, explained};
+use super::conversation::Conversation;
 use super::gift::{self, Gift, Refusal};
 use super::salvage::Salvage;
 use super::{Seeder, Wanted};
@@ -129,7 +130,7 @@ impl Seeder<'_> {
         let theirs = session.ls_refs(&names, |r| names.contains(r.name) || is_wanted(r))?;
         watch.pause(true); // what takes time now is ours, until it is asked again
         if let Some(salvage) = saved.take_if(|saved| saved.fits(space, &theirs)) {
-            return self.complete(session, watch, wanted, &theirs, salvage, saved);
+            return self.complete(Conversation { session, watch, wanted, theirs: &theirs }, salvage, saved);
         }
         let request = plan::request(wanted.wants, &named, &theirs, manner, |id| odb.has(id));
         if request.wants.is_empty() {
@@ -153,7 +154,7 @@ impl Seeder<'_> {
             }
             other => other?,
         };
-        let came = gift::Came { quarantine, request, objects, proved: false };
-        self.take_over(session, watch, space, wanted, &theirs, came)
+        let came = gift::Came { quarantine, request, space: space.clone(), objects, proved: false };
+        self.take_over(Conversation { session, watch, wanted, theirs: &theirs }, came)
     }
 }

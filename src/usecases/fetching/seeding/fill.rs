@@ -48,12 +48,11 @@ impl Seeder<'_> {
             }
             let (mirror, space) = (known[place.at].mirror.clone(), known[place.at].space.clone());
             let who = mirror.url.shown_host();
-            self.remote.report.event(Event::Asking { mirror: who.clone() });
-            run::note(&format!("asking {}", space.name()));
-            let refs = self.fill_from(&mirror, &space, sources, haves);
-            self.clock.settle(if refs.is_ok() { Came::Proved } else { Came::Refused });
-            run::note("idle");
-            self.remote.report.event(Event::ProgressEnd);
+            let refs = self.known_to_ask(&mirror, &space, || {
+                let refs = self.fill_from(&mirror, &space, sources, haves);
+                self.clock.settle(if refs.is_ok() { Came::Proved } else { Came::Refused });
+                refs
+            });
             match refs {
                 Ok((refs, gift)) => {
                     observed.extend(gift.map(|Gift { ask, moved, .. }| Observed {

@@ -7,7 +7,7 @@ use gix::ObjectId;
 
 use crate::adapters::seed::quarantine::Quarantine;
 use crate::decide::plan::{self, Manner};
-use crate::values::Error;
+use crate::values::{Error, RefSpace};
 
 /// What one mirror gave.
 pub(super) struct Gift {
@@ -38,6 +38,8 @@ pub struct Part {
 pub(super) struct Came {
     pub quarantine: Quarantine,
     pub request: plan::Request,
+    /// Where the refs of the mirror that was asked for it belong.
+    pub space: RefSpace,
     pub objects: u64,
     /// Whether it is known to be complete.
     pub proved: bool,

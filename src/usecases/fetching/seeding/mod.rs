@@ -6,14 +6,17 @@
 
 mod asking_one;
 mod connecting;
+mod conversation;
 mod fill;
 mod gift;
 mod offering;
 mod salvage;
 mod taking;
+mod under_way;
 
 pub use connecting::Early;
 pub use gift::Part;
+pub use under_way::{Left, Rest, Seeded};
 
 use std::cell::Cell;
 use std::collections::{HashSet, VecDeque};
@@ -21,7 +24,9 @@ use std::panic::AssertUnwindSafe;
 
 use gix::ObjectId;
 
-use self::offering::Offers;
+use self::gift::Gift;
+use self::salvage::Salvage;
+use self::under_way::UnderWay;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::git::run;
@@ -70,42 +75,6 @@ impl Wanted<'_> {
     }
 }
 
-/// What seeding came to.
-#[derive(Debug, Default)]
-pub struct Seeded {
-    /// Whether everything that is wanted is here and proved.
-    pub complete: bool,
-    /// Commits that are here and proved: for canonical's `have` lines.
-    pub haves: Vec<ObjectId>,
-    /// Those of the wanted ids that are here and proved, and that canonical has named: it need not send them.
-    pub here: HashSet<ObjectId>,
-    /// Annotated tags that canonical must still send.
-    pub tags: Vec<ObjectId>,
-    /// The tips that mirrors have and git did not want, proved.
-    pub own: Vec<ObjectId>,
-    /// What of it may have to go once canonical has answered.
-    pub unsure: Vec<Part>,
-    /// Who gave how many bytes.
-    pub from: Vec<(String, u64)>,
-    /// What was seen of the mirrors.
-    pub observed: Vec<Observed>,
-    /// Bytes that canonical gave to complete what a mirror broke off.
-    pub from_canonical: u64,
-    /// Whether there was something below `refs/mirror/` before: only these refs keep what they name.
-    pub resumed: bool,
-}
-
-impl Seeded {
-    fn take(&mut self, gift: gift::Gift, left: &mut Vec<ObjectId>, tips: &mut Vec<ObjectId>) {
-        let proved: HashSet<&ObjectId> = gift.tips.iter().collect();
-        left.retain(|id| !proved.contains(id));
-        tips.extend(gift.tips);
-        self.unsure.extend(gift.unsure);
-        self.tags.extend(gift.tags_left);
-        self.from.extend(gift.before);
-    }
-}
-
 /// Seeds one repository for one remote.
 pub struct Seeder<'a> {
     repo: &'a Repo,
@@ -151,34 +120,39 @@ impl Seeder<'_> {
     }
 
     fn try_seed(&self, wanted: &Wanted) -> Result<Seeded> {
-        let mut seeded = Seeded::default();
-        if Repo::is_partial(self.remote.config) {
-            return Ok(seeded);
-        }
-        if self.remote.config.mirrors(self.remote.name, self.remote.url.raw()).is_empty() || wanted.wants.is_empty() {
-            return Ok(seeded);
-        }
-        if wanted.haves.is_empty() && self.repo.has_refs()? {
-            // `--refetch` or `fetch.negotiationAlgorithm=noop`: git wants it all anew, from canonical.
-            return Ok(seeded);
-        }
-        let mirrors = self.chooser().order(self.work(wanted));
+        let mirrors = self.mirrors_for(wanted)?;
         if mirrors.is_empty() {
-            return Ok(seeded);
+            return Ok(Seeded::default());
         }
         quarantine::sweep(&self.repo.objects);
         room::fits(&self.repo.objects, self.work(wanted).bytes.map_or(0, |bytes| bytes as u64))?;
-        seeded.resumed = self.repo.has_mirror_refs();
-        let mut left = self.not_here_yet(wanted.wants)?;
-        let missing: HashSet<ObjectId> = left.iter().copied().collect();
-        let mut tips: Vec<ObjectId> = wanted.wants.iter().filter(|id| !missing.contains(*id)).copied().collect();
-        let offers = Offers::new(self.repo, wanted.haves)?;
-        let mut tried = HashSet::new();
-        let mut full = false;
-        let mut saved = None; // of a transfer that broke off
+        let resumed = self.repo.has_mirror_refs();
+        let left = self.not_here_yet(wanted.wants)?;
+        let mut seeding = UnderWay::begin(self.repo, wanted, left, resumed)?;
+        self.ask_one_after_the_other(&mut seeding, mirrors)?;
+        self.complete_what_broke_off(&mut seeding)?;
+        seeding.end(self.repo)
+    }
+
+    /// Returns the mirrors to ask, in their order; none where nothing is to be seeded.
+    fn mirrors_for(&self, wanted: &Wanted) -> Result<Vec<(Mirror, RefSpace)>> {
+        let Remote { name, url, config, .. } = self.remote;
+        if Repo::is_partial(config) || config.mirrors(name, url.raw()).is_empty() || wanted.wants.is_empty() {
+            return Ok(Vec::new());
+        }
+        if wanted.haves.is_empty() && self.repo.has_refs()? {
+            // `--refetch` or `fetch.negotiationAlgorithm=noop`: git wants it all anew, from canonical.
+            return Ok(Vec::new());
+        }
+        Ok(self.chooser().order(self.work(wanted)))
+    }
+
+    /// Asks mirrors until nothing is missing, nobody is left, or they have cost enough.
+    fn ask_one_after_the_other(&self, seeding: &mut UnderWay, mirrors: Vec<(Mirror, RefSpace)>) -> Result<()> {
         let mut mirrors = VecDeque::from(mirrors);
+        let mut tried = HashSet::new();
         let mut said = String::new();
-        while !left.is_empty() {
+        while !seeding.left.is_empty() {
             if let Some(over) = self.clock.over(Whom::Mirror) {
                 if said != over.message {
                     self.remote.report.event(Event::Warning(over.message));
@@ -186,75 +160,77 @@ impl Seeder<'_> {
                 break;
             }
             let Some((mirror, space)) = mirrors.pop_front() else {
-                // Where one could give something, canonical has little left to send.
-                mirrors =
-                    if seeded.from.is_empty() && !full { self.more_mirrors(&tried).into() } else { VecDeque::new() };
+                if !seeding.seeded.from.is_empty() {
+                    break; // where one could give something, canonical has little left to send
+                }
+                mirrors = self.more_mirrors(&tried).into();
                 if mirrors.is_empty() {
                     break;
                 }
                 continue;
             };
             tried.insert(mirror.url.raw().to_owned());
-            let who = mirror.url.shown_host();
-            self.remote.report.event(Event::Asking { mirror: who.clone() });
-            run::note(&format!("asking {}", space.name()));
-            let offers = offers.extended(self.repo, &tips)?;
-            let still = Wanted { wants: &left, haves: &offers, ..*wanted };
-            // What a mirror sends may find a fault in a library; that must not end the fetch.
-            let asked = AssertUnwindSafe(|| self.ask(&mirror, &space, &still, &mut saved));
-            let gift = std::panic::catch_unwind(asked).unwrap_or_else(|_| {
-                self.clock.settle(Came::Refused);
-                Err(Error::new(Kind::Protocol, "what it sent could not be handled"))
-            });
-            run::note("idle");
-            self.remote.report.event(Event::ProgressEnd);
-            match gift {
+            let offers = seeding.offers(self.repo)?;
+            let still = Wanted { wants: &seeding.left, haves: &offers, ..*seeding.wanted };
+            match self.ask_unharmed(&mirror, &space, &still, &mut seeding.saved) {
                 Ok(gift) => {
                     state::note(self.repo, &space, Ending::Gave, gift.bytes);
-                    let lacked = still.wants.iter().filter(|id| !gift.tips.contains(id)).count();
-                    let lacked = lacked as f64 / still.wants.len() as f64;
-                    let outcome = Outcome::Gave { ask: gift.ask, moved: gift.moved, lacked };
-                    seeded.observed.push(Observed { url: mirror.url, space, outcome });
-                    let bytes = gift.bytes;
-                    seeded.take(gift, &mut left, &mut tips);
-                    seeded.from.push((who, bytes));
+                    seeding.take_from(mirror, space, gift);
                 }
                 Err(err) => {
-                    if err.kind == Kind::NoRoom {
-                        full = true; // nobody else's seed fits either
-                        mirrors.clear();
-                    }
+                    let full = err.kind == Kind::NoRoom;
                     let outcome = Outcome::of(&err);
                     said.clone_from(&err.message);
-                    self.leave(who, &space, err);
-                    seeded.observed.extend(outcome.map(|outcome| Observed { url: mirror.url, space, outcome }));
+                    self.leave(mirror.url.shown_host(), &space, err);
+                    let observed = outcome.map(|outcome| Observed { url: mirror.url, space, outcome });
+                    seeding.seeded.observed.extend(observed);
+                    if full {
+                        break; // nobody else's seed fits either
+                    }
                 }
             }
         }
-        if let Some(saved) = saved.filter(|_| !left.is_empty()) {
-            let offers = offers.extended(self.repo, &tips)?;
-            let still = Wanted { wants: &left, haves: &offers, ..*wanted };
-            let asked = AssertUnwindSafe(|| self.complete_by_canonical(&still, saved));
-            if let Some(gift) = std::panic::catch_unwind(asked).unwrap_or_default() {
-                seeded.from_canonical = gift.bytes;
-                seeded.take(gift, &mut left, &mut tips);
-            }
+        Ok(())
+    }
+
+    /// As [`Self::ask`]. What a mirror sends may find a fault in a library; that must not end the fetch.
+    fn ask_unharmed(
+        &self,
+        mirror: &Mirror,
+        space: &RefSpace,
+        wanted: &Wanted,
+        saved: &mut Option<Salvage>,
+    ) -> Result<Gift> {
+        self.known_to_ask(mirror, space, || {
+            let asked = AssertUnwindSafe(|| self.ask(mirror, space, wanted, saved));
+            std::panic::catch_unwind(asked).unwrap_or_else(|_| {
+                self.clock.settle(Came::Refused);
+                Err(Error::new(Kind::Protocol, "what it sent could not be handled"))
+            })
+        })
+    }
+
+    /// Has `ask` ask a mirror, and lets the run and whoever watches know while it does.
+    fn known_to_ask<T>(&self, mirror: &Mirror, space: &RefSpace, ask: impl FnOnce() -> T) -> T {
+        self.remote.report.event(Event::Asking { mirror: mirror.url.shown_host() });
+        run::note(&format!("asking {}", space.name()));
+        let came = ask();
+        run::note("idle");
+        self.remote.report.event(Event::ProgressEnd);
+        came
+    }
+
+    /// Has canonical complete what a mirror broke off, where no other mirror has.
+    fn complete_what_broke_off(&self, seeding: &mut UnderWay) -> Result<()> {
+        let Some(saved) = seeding.saved.take().filter(|_| !seeding.left.is_empty()) else { return Ok(()) };
+        let offers = seeding.offers(self.repo)?;
+        let still = Wanted { wants: &seeding.left, haves: &offers, ..*seeding.wanted };
+        let asked = AssertUnwindSafe(|| self.complete_by_canonical(&still, saved));
+        if let Some(gift) = std::panic::catch_unwind(asked).unwrap_or_default() {
+            seeding.seeded.from_canonical = gift.bytes;
+            seeding.take(gift);
         }
-        let odb = Odb::open(self.repo)?;
-        seeded.tags.retain(|tag| !odb.has(tag));
-        // An id that canonical did not name must be asked of it, wherever it came from: it may not be one of its own.
-        let named: HashSet<&ObjectId> = wanted.canonical.refs.iter().map(|r| &r.oid).collect();
-        let vouched = wanted.wants.iter().all(|id| named.contains(id));
-        let asked: HashSet<&ObjectId> = wanted.wants.iter().collect();
-        seeded.own = tips.iter().filter(|id| !asked.contains(id)).copied().collect();
-        seeded.complete = left.is_empty() && seeded.tags.is_empty() && vouched;
-        if !seeded.complete {
-            seeded.haves = offers.to_canonical(self.repo, &odb, &tips, &named, wanted.wants.len());
-            let left: HashSet<ObjectId> = left.into_iter().collect();
-            let here = wanted.wants.iter().filter(|id| named.contains(*id) && !left.contains(*id));
-            seeded.here = here.copied().collect();
-        }
-        Ok(seeded)
+        Ok(())
     }
 
     /// Returns what is to be fetched, as far as that can be told.

@@ -12,13 +12,14 @@ use gix::ObjectId;
 use gix::objs::Kind as Object;
 
 use super::connecting::{explained, limits, time_to_connect};
+use super::conversation::Conversation;
 use super::gift::{self, Gift, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::channel::Role;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
-use crate::adapters::seed::{Links, Partial, Session};
+use crate::adapters::seed::{Extent, Links, Partial, Session};
 use crate::decide::patience::{Came, Whom};
 use crate::decide::plan::{self, Manner};
 use crate::usecases::fetching::asking;
@@ -234,7 +235,8 @@ impl Seeder<'_> {
     fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
         let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
         let (mut session, watch) = self.open_canonical()?;
-        match self.complete(&mut session, &watch, wanted, wanted.canonical, salvage, &mut None) {
+        let with = Conversation { session: &mut session, watch: &watch, wanted, theirs: wanted.canonical };
+        match self.complete(with, salvage, &mut None) {
             Ok(gift) => Ok(gift),
             Err(Refusal::Final(err)) => Err(err),
             Err(Refusal::Again(_)) => Err(no_use()),
@@ -244,19 +246,16 @@ impl Seeder<'_> {
     /// Fetches what is missing in `salvage`, proves, and takes over. What breaks off in its turn is kept in `saved`.
     pub(super) fn complete(
         &self,
-        session: &mut Session,
-        watch: &Watch,
-        wanted: &Wanted,
-        theirs: &RefList,
+        with: Conversation,
         mut salvage: Salvage,
         saved: &mut Option<Salvage>,
     ) -> std::result::Result<Gift, Refusal> {
+        let watch = with.watch;
         watch.pause(true);
-        match self.fetch_missing(session, watch, wanted.haves, &mut salvage) {
+        match self.fetch_missing(with.session, watch, with.wanted.haves, &mut salvage) {
             Ok(proved) => {
                 let Salvage { quarantine, request, space, here, from, .. } = salvage;
-                let came = gift::Came { quarantine, request, objects: here, proved };
-                let gift = self.take_over(session, watch, &space, wanted, theirs, came)?;
+                let gift = self.take_over(with, gift::Came { quarantine, request, space, objects: here, proved })?;
                 Ok(Gift { before: from, ..gift })
             }
             // Where somebody was only too slow, or the connection broke, somebody else may give the rest.
@@ -292,8 +291,11 @@ impl Seeder<'_> {
             let little = !filter && !others.is_empty() && salvage.here.saturating_mul(LEAST_SHARE) < salvage.total;
             // Trees lead to what is here already, so that the server is told to leave that out, where it can be; files
             // last, together, for the sake of deltas among them.
-            let exactly = filter && !others.is_empty();
-            let wants = if exactly { others } else { [others, blobs].concat() };
+            let (wants, extent) = if filter && !others.is_empty() {
+                (others, Extent::Alone)
+            } else {
+                ([others, blobs].concat(), Extent::Reached)
+            };
             if wants.is_empty() {
                 return Ok(salvage.is_whole());
             }
@@ -308,7 +310,7 @@ impl Seeder<'_> {
             asked_for.extend(&wants);
             watch.pause(false);
             let got = self.fetching(watch, quarantine, partials, |indexing| {
-                session.fetch_by_id(&wants, haves, exactly, &inside, indexing)
+                session.fetch_by_id(&wants, haves, extent, &inside, indexing)
             });
             watch.pause(true);
             got?;

@@ -8,32 +8,25 @@ use std::time::{Duration, Instant};
 
 use gix::ObjectId;
 
+use super::conversation::Conversation;
 use super::gift::{Came, Gift, Part, Refusal};
 use super::{Seeder, Wanted};
 use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::watch::Watch;
 use crate::adapters::seed::quarantine::Quarantine;
-use crate::adapters::seed::{Contents, Indexing, Numbers, Partial, Screened, Session, strict_option};
+use crate::adapters::seed::{Contents, Indexing, Numbers, Partial, Screened, strict_option};
 use crate::decide::plan::{self, Manner};
-use crate::values::{Event, RefSpace, Result};
-use crate::wire::RefList;
+use crate::values::{Event, Result};
 
 /// Most packs that one mirror's own history is moved in by.
 const MOST_PARTS: usize = 32;
 
 impl Seeder<'_> {
     /// Proves what is in a quarantine, and moves it into the repository, with the tags that follow it.
-    pub(super) fn take_over(
-        &self,
-        session: &mut Session,
-        watch: &Watch,
-        space: &RefSpace,
-        wanted: &Wanted,
-        theirs: &RefList,
-        came: Came,
-    ) -> std::result::Result<Gift, Refusal> {
-        let Came { quarantine, mut request, objects, proved } = came;
+    pub(super) fn take_over(&self, with: Conversation, came: Came) -> std::result::Result<Gift, Refusal> {
+        let Conversation { session, watch, wanted, theirs } = with;
+        let Came { quarantine, mut request, space, objects, proved } = came;
         let odb = Odb::open(self.repo)?;
         let moved = watch.moved();
         let inside = Odb::at(quarantine.path(), self.repo.hash)?;
@@ -109,7 +102,7 @@ impl Seeder<'_> {
             let at_once = [asked, at_once].concat();
             self.accept_apart(&quarantine, sync, at_once, &unsure, &[later, own].concat(), wanted)?
         };
-        let refs = plan::refs_to_write(space, &request);
+        let refs = plan::refs_to_write(&space, &request);
         if let Err(err) = self.repo.update_refs(refs.iter().map(|(name, oid)| (name.as_str(), oid))) {
             // They only serve a later fetch, should this one be interrupted.
             tracing::debug!(%err, "cannot write refs/mirror");

@@ -42,10 +42,7 @@ impl Lab {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = process::git(args);
-        for variable in process::LOCAL_ENV {
-            command.env_remove(variable);
-        }
-        command
+        process::without_local_env(&mut command)
             .current_dir(self.path())
             .env("HOME", self.path())
             .env("PATH", &self.path)
