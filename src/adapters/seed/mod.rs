@@ -4,6 +4,7 @@
 
 mod closed;
 mod contents;
+mod groups;
 mod guard;
 pub mod keep;
 mod meter;
