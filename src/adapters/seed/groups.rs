@@ -404,3 +404,88 @@ fn fill<'a>(file: &File, room: &'a mut [u8], range: Range<u64>) -> std::io::Resu
     file.read_exact_at(here, range.start)?;
     Ok(rest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::git::repo::Repo;
+    use crate::adapters::process;
+
+    /// Returns the index that is made of a pack, and how many times objects were resolved.
+    fn index(pack: &[u8], hash: gix::hash::Kind, group: u64) -> gix::Result<Vec<u8>> {
+        let dir = tempfile::tempdir().map_err(io)?;
+        let numbers = Arc::new(Numbers::default());
+        let count = write(&mut &*pack, dir.path(), &numbers, &super::super::NEVER, hash, group)?;
+        let names = std::fs::read_dir(dir.path()).map_err(io)?.flatten().map(|entry| entry.path());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert_eq!(std::fs::read(&names[1]).map_err(io)?, pack);
+        let resolved = numbers.before.load(Relaxed) + numbers.resolved.load(Relaxed);
+        assert_eq!((numbers.received.load(Relaxed), resolved), (count as usize, count as usize));
+        std::fs::read(&names[0]).map_err(io)
+    }
+
+    #[test]
+    fn an_index_is_as_git_makes_it() {
+        for (hash, format) in [(gix::hash::Kind::Sha1, "sha1"), (gix::hash::Kind::Sha256, "sha256")] {
+            let dir = tempfile::tempdir().expect("a folder");
+            let repo = Repo::bare(dir.path(), hash);
+            let git = |args: &[&str], input: &str| process::output(&mut repo.git(args), input.as_bytes()).expect("git");
+            git(&["init", "-q", "--bare", "--object-format", format], "");
+            let mut stream = String::new();
+            for n in 1..200 {
+                let text: String = (0..60).map(|line| format!("{line} {}\n", if line == n % 60 { n } else { 0 })).collect();
+                let file = n % 7;
+                stream += &format!("commit refs/heads/a\ncommitter C <c> {n} +0000\ndata 0\n");
+                stream += &format!("M 644 inline d/{file}\ndata {}\n{text}\n", text.len());
+            }
+            git(&["fast-import", "--quiet"], &stream);
+            let by_name = ["pack-objects", "--all", "--stdout", "-q", "--no-reuse-delta", "--depth=20"];
+            let by_offset = [&by_name[..], &["--delta-base-offset"]].concat();
+            for (args, is_named) in [(&by_name[..], true), (&by_offset, false)] {
+                let pack = git(args, "");
+                let file = dir.path().join("x.pack");
+                std::fs::write(&file, &pack).expect("a file");
+                git(&["index-pack", &file.to_string_lossy()], "");
+                let wanted = std::fs::read(file.with_extension("idx")).expect("a file");
+                let entries = receive(&mut &*pack, &mut std::io::sink(), &Numbers::default(), &super::super::NEVER, hash)
+                    .expect("a pack");
+                assert_eq!(entries.groups(u64::MAX).is_none(), is_named);
+                for group in [1, 3000, 20_000, u64::MAX] {
+                    assert!(index(&pack, hash, group).expect("a pack") == wanted, "{format} {group}");
+                    let Some(groups) = entries.groups(group) else { continue };
+                    assert!(group > 20_000 || groups.len() > 1, "{group} {}", groups.len());
+                    assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), entries.all.len());
+                }
+                for flipped in (20..pack.len()).step_by(pack.len() / 40) {
+                    let mut pack = pack.clone();
+                    pack[flipped] ^= 4;
+                    assert!(index(&pack, hash, 20_000).is_err(), "{flipped}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn offsets_may_need_more_than_31_bits() {
+        let hash = gix::hash::Kind::Sha1;
+        let id = |n: u8| ObjectId::from_bytes_or_panic(&[n; 20]);
+        let offsets = [12, (1 << 31) - 1, 1 << 31, 5 << 31];
+        let all = offsets.iter().map(|offset| Entry { offset: *offset, crc32: 7, base: NONE }).collect();
+        let entries = Entries { all, end: 6 << 31, named: BTreeMap::new(), trailer: id(9) };
+        let (dir, numbers) = (tempfile::tempdir().expect("a folder"), Arc::default());
+        let pack = NamedTempFile::new_in(dir.path()).expect("a file");
+        let work = Work { entries: &entries, pack: &pack, numbers: &numbers, stop: &super::super::NEVER, hash };
+        let named = |ids: &[u8], numbers: &[u32]| Named {
+            names: ids.iter().flat_map(|n| [*n; 20]).collect(),
+            numbers: numbers.to_vec(),
+        };
+        let index = NamedTempFile::new_in(dir.path()).expect("a file");
+        let index = work.write(&[named(&[2, 4], &[3, 0]), named(&[1, 3], &[2, 1])], index).expect("an index");
+        let index = index::File::at(index.path(), hash).expect("an index");
+        let found: Vec<_> = index.iter().map(|entry| (entry.oid, entry.pack_offset, entry.crc32)).collect();
+        let wanted = [(1, offsets[2]), (2, offsets[3]), (3, offsets[1]), (4, offsets[0])];
+        assert_eq!(found, wanted.map(|(n, offset)| (id(n), offset, Some(7))));
+    }
+}
