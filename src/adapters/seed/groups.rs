@@ -127,12 +127,10 @@ fn receive(
         let entry = entry?;
         let number = u32::try_from(entries.all.len()).map_err(|_| damage("it has too many objects"))?;
         let base = match entry.header {
-            Header::OfsDelta { base_distance } => {
-                Header::verified_base_pack_offset(entry.pack_offset, base_distance)
-                    .and_then(|base| entries.all.binary_search_by_key(&base, |entry| entry.offset).ok())
-                    .and_then(|base| u32::try_from(base).ok())
-                    .ok_or_else(|| damage("a delta has no base"))?
-            }
+            Header::OfsDelta { base_distance } => Header::verified_base_pack_offset(entry.pack_offset, base_distance)
+                .and_then(|base| entries.all.binary_search_by_key(&base, |entry| entry.offset).ok())
+                .and_then(|base| u32::try_from(base).ok())
+                .ok_or_else(|| damage("a delta has no base"))?,
             Header::RefDelta { base_id } => {
                 entries.named.insert(number, base_id);
                 NONE
@@ -230,9 +228,7 @@ impl Work<'_> {
             let header = match (entries.named.get(&number), entry.base) {
                 (Some(id), _) => Header::RefDelta { base_id: *id },
                 (None, NONE) => Header::Blob,
-                (None, base) => {
-                    Header::OfsDelta { base_distance: entry.offset - entries.all[base as usize].offset }
-                }
+                (None, base) => Header::OfsDelta { base_distance: entry.offset - entries.all[base as usize].offset },
             };
             self.entry(header, entry.offset, entries.len(number), entry.crc32)
         });
@@ -260,7 +256,8 @@ impl Work<'_> {
         let each = group.iter().enumerate().map(|(at, number)| {
             let base = self.entries.all[*number as usize].base;
             let base = if base == NONE { None } else { group.binary_search(&base).ok() };
-            let header = base.map_or(Header::Blob, |base| Header::OfsDelta { base_distance: offsets[at] - offsets[base] });
+            let header =
+                base.map_or(Header::Blob, |base| Header::OfsDelta { base_distance: offsets[at] - offsets[base] });
             let len = offsets.get(at + 1).unwrap_or(&end) - offsets[at];
             self.entry(header, offsets[at], len, 0)
         });
@@ -343,8 +340,11 @@ impl Work<'_> {
     /// Writes the index of all groups.
     fn write(&self, groups: &[Named], file: NamedTempFile) -> std::io::Result<NamedTempFile> {
         let len = self.hash.len_in_bytes();
-        let mut heap: BinaryHeap<_> =
-            groups.iter().enumerate().filter_map(|(group, named)| Some(Reverse((named.name(0, len)?, group, 0)))).collect();
+        let mut heap: BinaryHeap<_> = groups
+            .iter()
+            .enumerate()
+            .filter_map(|(group, named)| Some(Reverse((named.name(0, len)?, group, 0))))
+            .collect();
         let mut order: Vec<(u32, u32)> = Vec::with_capacity(self.entries.all.len());
         let mut firsts = [0_u32; 256];
         while let Some(mut head) = heap.peek_mut() {
@@ -435,7 +435,8 @@ mod tests {
             git(&["init", "-q", "--bare", "--object-format", format], "");
             let mut stream = String::new();
             for n in 1..200 {
-                let text: String = (0..60).map(|line| format!("{line} {}\n", if line == n % 60 { n } else { 0 })).collect();
+                let text: String =
+                    (0..60).map(|line| format!("{line} {}\n", if line == n % 60 { n } else { 0 })).collect();
                 let file = n % 7;
                 stream += &format!("commit refs/heads/a\ncommitter C <c> {n} +0000\ndata 0\n");
                 stream += &format!("M 644 inline d/{file}\ndata {}\n{text}\n", text.len());
@@ -449,8 +450,9 @@ mod tests {
                 std::fs::write(&file, &pack).expect("a file");
                 git(&["index-pack", &file.to_string_lossy()], "");
                 let wanted = std::fs::read(file.with_extension("idx")).expect("a file");
-                let entries = receive(&mut &*pack, &mut std::io::sink(), &Numbers::default(), &super::super::NEVER, hash)
-                    .expect("a pack");
+                let entries =
+                    receive(&mut &*pack, &mut std::io::sink(), &Numbers::default(), &super::super::NEVER, hash)
+                        .expect("a pack");
                 assert_eq!(entries.groups(u64::MAX).is_none(), is_named);
                 for group in [1, 3000, 20_000, u64::MAX] {
                     assert!(index(&pack, hash, group).expect("a pack") == wanted, "{format} {group}");

@@ -1,8 +1,8 @@
 //! A pack from a stream into a quarantine, indexed.
 //!
-//! gix-pack does it, as it is more than twice as fast as `git index-pack` (docs/architecture.md, "Limits"). It holds an entry of about
-//! 100 bytes an object in memory and checks no object's syntax, so `git index-pack` does it where there are very many
-//! objects, and where `fetch.fsckObjects` asks for those checks.
+//! gix-pack does it, as it is more than twice as fast as `git index-pack` (docs/architecture.md, "Limits"); [`groups`] has it do
+//! a part of the pack at a time. It checks no object's syntax, so `git index-pack` does it where `fetch.fsckObjects` asks for
+//! those checks, and where there are very many objects.
 
 use std::cell::RefCell;
 use std::io::{BufRead, Read};
