@@ -8,6 +8,8 @@
 //! ([`super::tree`]). That objects hash to their names is known from indexing, which computed the names.
 //! Fetches into a repository that has history lead out of their pack; those are proved by `git rev-list`.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -150,7 +152,7 @@ impl Pack {
         let data = data::File::at(&path, hash)?;
         let mut entries: Vec<_> = (0..index.num_objects()).map(|at| (index.pack_offset_at_index(at), at)).collect();
         entries.sort_unstable();
-        let kinds = kinds(&entries, &index, &data)?;
+        let kinds = kinds(&entries, &index, &path, hash)?;
         Ok(Pack { path, hash, index, data, entries, kinds })
     }
 
@@ -223,34 +225,56 @@ impl Pack {
     }
 }
 
-/// Returns the kind of each entry, in order: a delta is of its base's kind.
-fn kinds(entries: &[(data::Offset, u32)], index: &index::File, pack: &data::File) -> gix::Result<Vec<Kind>> {
+/// Returns the kind of each entry, in order: a delta is of its base's kind. Reads the pack, as pages that are looked at where
+/// it is mapped count as memory of this process.
+fn kinds(
+    entries: &[(data::Offset, u32)],
+    index: &index::File,
+    pack: &Path,
+    hash: gix::hash::Kind,
+) -> gix::Result<Vec<Kind>> {
+    enum Of {
+        Kind(Kind),
+        Base(usize),
+    }
     let damaged = || damage("a delta has no base in the pack");
-    let mut kinds: Vec<Option<Kind>> = vec![None; entries.len()];
-    for at in 0..entries.len() {
+    let mut file = BufReader::with_capacity(64 << 10, File::open(pack).map_err(gix::Error::from_error)?);
+    let (mut at, mut known) = (0, Vec::with_capacity(entries.len()));
+    for (offset, _) in entries {
+        let ahead = i64::try_from(*offset).ok().and_then(|offset| offset.checked_sub(at)).ok_or_else(damaged)?;
+        file.seek_relative(ahead).map_err(gix::Error::from_error)?;
+        let entry = data::Entry::from_read(&mut file, *offset, hash.len_in_bytes()).map_err(gix::Error::from_error)?;
+        at += ahead + i64::try_from(entry.header_size()).map_err(|_| damaged())?;
+        let base = match entry.header {
+            Header::OfsDelta { base_distance } => Header::verified_base_pack_offset(*offset, base_distance),
+            Header::RefDelta { base_id } => index.lookup(base_id).map(|at| index.pack_offset_at_index(at)),
+            header => {
+                known.push(Of::Kind(header.as_kind().ok_or_else(damaged)?));
+                continue;
+            }
+        };
+        let base = base.ok_or_else(damaged)?;
+        known.push(Of::Base(entries.binary_search_by_key(&base, |(offset, _)| *offset).map_err(|_| damaged())?));
+    }
+    for at in 0..known.len() {
         let mut chain = Vec::new();
         let mut next = at;
         let kind = loop {
-            if let Some(kind) = kinds[next] {
-                break kind;
+            match known[next] {
+                Of::Kind(kind) => break kind,
+                Of::Base(base) => chain.push(std::mem::replace(&mut next, base)),
             }
-            let offset = entries[next].0;
-            let base = match pack.entry(offset)?.header {
-                Header::OfsDelta { base_distance } => Header::verified_base_pack_offset(offset, base_distance),
-                Header::RefDelta { base_id } => index.lookup(base_id).map(|at| index.pack_offset_at_index(at)),
-                header => break header.as_kind().ok_or_else(damaged)?,
-            };
-            chain.push(next);
-            let base = base.ok_or_else(damaged)?;
-            next = entries.binary_search_by_key(&base, |(offset, _)| *offset).map_err(|_| damaged())?;
             if chain.len() > entries.len() {
                 return Err(damaged());
             }
         };
-        kinds[next] = Some(kind);
-        chain.into_iter().for_each(|at| kinds[at] = Some(kind));
+        chain.into_iter().for_each(|at| known[at] = Of::Kind(kind));
     }
-    Ok(kinds.into_iter().map(|kind| kind.unwrap_or(Kind::Blob)).collect())
+    let kind = |of| match of {
+        Of::Kind(kind) => Some(kind),
+        Of::Base(_) => None,
+    };
+    known.into_iter().map(|of| kind(of).ok_or_else(damaged)).collect()
 }
 
 /// Returns whether its links hold, and for a tree which entries were looked at.

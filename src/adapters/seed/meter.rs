@@ -12,8 +12,10 @@ pub struct Numbers {
     pub received: StepShared,
     /// Objects announced.
     pub total: AtomicUsize,
-    /// Objects resolved.
+    /// Objects resolved, of the part of the pack that is being resolved.
     pub resolved: StepShared,
+    /// And of the parts before it.
+    pub before: AtomicUsize,
     /// Bytes of the pack.
     pub bytes: Arc<AtomicU64>,
     /// Bytes that came of it, by inflating and by applying deltas.
@@ -27,28 +29,35 @@ pub struct Meter {
     numbers: Arc<Numbers>,
     id: Id,
     step: StepShared,
+    /// Whether what is read is of what came, and has not been counted.
+    comes: bool,
 }
 
 impl Meter {
     /// Returns the root of a tree that counts into `numbers`.
     pub fn root(numbers: Arc<Numbers>) -> Self {
-        Self::node(numbers, UNKNOWN)
+        Self::node(numbers, UNKNOWN, true)
     }
 
     /// Returns a node that counts inflated bytes into `numbers`.
     pub fn inflated(numbers: Arc<Numbers>) -> Self {
-        Self::node(numbers, *b"IWDB")
+        Self::node(numbers, *b"IWDB", true)
+    }
+
+    /// Returns the root of a tree that counts into `numbers` what is resolved of objects that have come.
+    pub fn resolving(numbers: Arc<Numbers>) -> Self {
+        Self::node(numbers, UNKNOWN, false)
     }
 
     /// The names are those of `gix_pack::index::write::ProgressId`.
-    fn node(numbers: Arc<Numbers>, id: Id) -> Self {
+    fn node(numbers: Arc<Numbers>, id: Id, comes: bool) -> Self {
         let step = match &id {
-            b"IWIO" => Arc::clone(&numbers.received),
+            b"IWIO" if comes => Arc::clone(&numbers.received),
             b"IWRO" => Arc::clone(&numbers.resolved),
             b"IWDB" => Arc::clone(&numbers.inflated),
             _ => StepShared::default(),
         };
-        Meter { numbers, id, step }
+        Meter { numbers, id, step, comes }
     }
 }
 
@@ -72,7 +81,7 @@ impl gix::Count for Meter {
 
 impl gix::Progress for Meter {
     fn init(&mut self, max: Option<Step>, _unit: Option<Unit>) {
-        if self.id == *b"IWIO" {
+        if self.id == *b"IWIO" && self.comes {
             self.numbers.total.store(max.unwrap_or(0), Relaxed);
         }
         if self.id == *b"IWRO" {
@@ -103,6 +112,6 @@ impl gix::NestedProgress for Meter {
     }
 
     fn add_child_with_id(&mut self, _name: impl Into<String>, id: Id) -> Meter {
-        Self::node(Arc::clone(&self.numbers), id)
+        Self::node(Arc::clone(&self.numbers), id, self.comes)
     }
 }

@@ -4,6 +4,7 @@
 
 mod closed;
 mod contents;
+mod groups;
 mod guard;
 mod judging;
 pub mod keep;

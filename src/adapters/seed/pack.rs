@@ -1,8 +1,8 @@
 //! A pack from a stream into a quarantine, indexed.
 //!
-//! gix-pack does it, as it is more than twice as fast as `git index-pack` (docs/architecture.md, "Limits"). It holds an entry of about
-//! 100 bytes an object in memory and checks no object's syntax, so `git index-pack` does it where there are very many
-//! objects, and where `fetch.fsckObjects` asks for those checks.
+//! gix-pack does it, as it is more than twice as fast as `git index-pack` (docs/architecture.md, "Limits"); [`groups`] has it do
+//! a part of the pack at a time. It checks no object's syntax, so `git index-pack` does it where `fetch.fsckObjects` asks for
+//! those checks, and where there are very many objects.
 
 use std::cell::RefCell;
 use std::io::{BufRead, Read};
@@ -11,6 +11,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::groups;
 use super::guard::{Excess, guarded};
 use super::meter::{Meter, Numbers};
 use super::quarantine::Quarantine;
@@ -73,29 +74,22 @@ impl Indexing<'_> {
             return self.by_git(&mut whole, objects).map(|()| u64::from(objects));
         }
         let mut whole = Kept::new(&mut whole, self.quarantine);
-        let options = gix::odb::pack::bundle::write::Options {
-            alloc_limit_bytes: Some(super::ALLOC_LIMIT),
-            ..Default::default()
-        };
-        let (outcome, excess) = guarded(&self.numbers, stop, |stop| {
-            gix::odb::pack::Bundle::write_to_directory(
-                &mut whole,
-                Some(&self.quarantine.packs()),
-                &mut Meter::root(Arc::clone(&self.numbers)),
-                stop,
-                thin,
-                self.repo.hash,
-                options,
-            )
+        let (outcome, excess) = guarded(&self.numbers, stop, |stop| match thin {
+            None if objects > 0 => {
+                let packs = self.quarantine.packs();
+                groups::write(&mut whole, &packs, &self.numbers, stop, self.repo.hash, groups::GROUP)
+            }
+            // What others are deltas of comes from the repository.
+            thin => self.by_gix(&mut whole, thin, stop),
         });
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
+        match outcome {
+            Ok(objects) => Ok(u64::from(objects)),
             Err(_) if excess == Some(Excess::Work) => {
-                return Err(Error::new(Kind::Protocol, "its pack becomes too large when it is unpacked"));
+                Err(Error::new(Kind::Protocol, "its pack becomes too large when it is unpacked"))
             }
             Err(err) if self.numbers.unpacking.load(Relaxed) && (excess.is_some() || err.is_resource_exhausted()) => {
                 tracing::debug!(?excess, "a pack takes too much memory; git indexes it");
-                return self.again_by_git(whole).map(|()| u64::from(objects));
+                self.again_by_git(whole).map(|()| u64::from(objects))
             }
             Err(err) => {
                 let came = u32::try_from(self.numbers.received.load(Relaxed)).unwrap_or(0);
@@ -107,17 +101,35 @@ impl Indexing<'_> {
                     use std::io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
                     !matches!(err.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
                 };
-                return Err(match err.iter_errors().filter_map(|err| err.downcast_ref()).any(system) {
+                Err(match err.iter_errors().filter_map(|err| err.downcast_ref()).any(system) {
                     _ if cut => Error::new(Kind::Channel, format!("it broke off after {came} of {objects} objects")),
                     true => Error::new(Kind::Local, format!("cannot store its pack: {cause}")),
                     false => Error::new(Kind::Proof, format!("its pack is damaged: {cause}")),
-                });
+                })
             }
+        }
+    }
+
+    fn by_gix(&self, pack: &mut dyn BufRead, thin: Option<gix::odb::Handle>, stop: &AtomicBool) -> gix::Result<u32> {
+        let options = gix::odb::pack::bundle::write::Options {
+            alloc_limit_bytes: Some(super::ALLOC_LIMIT),
+            ..Default::default()
         };
+        let mut progress = Meter::root(Arc::clone(&self.numbers));
+        let packs = self.quarantine.packs();
+        let outcome = gix::odb::pack::Bundle::write_to_directory(
+            pack,
+            Some(&packs),
+            &mut progress,
+            stop,
+            thin,
+            self.repo.hash,
+            options,
+        )?;
         if let Some(keep) = outcome.keep_path {
             let _ = std::fs::remove_file(keep);
         }
-        Ok(u64::from(outcome.index.num_objects))
+        Ok(outcome.index.num_objects)
     }
 
     fn by_git(&self, pack: &mut dyn Read, objects: u32) -> Result<()> {

@@ -268,6 +268,7 @@ impl Session {
                 // The mirror still has to end its answer.
                 allowance.set(MAX_FAREWELL);
                 indexing.numbers.resolved.store(0, Relaxed);
+                indexing.numbers.before.store(0, Relaxed);
                 let failed = got.as_ref().err().map(|err| err.message.clone());
                 outcome = Some(got);
                 match failed {

@@ -32,7 +32,7 @@ use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::{Early, Left, Seeded, Seeder};
 use crate::values::report::Silent;
 use crate::values::{Error, Event, GitUrl, Kind, Report, Result, Transport};
-use crate::wire::Advert;
+use crate::wire::{Advert, Pkt};
 
 /// How long to wait for git to be done with canonical's pack before the clean-up. It is over at once when git is.
 const GIT_IS_DONE: Duration = Duration::from_secs(3600);
@@ -229,6 +229,11 @@ impl<O: Write + AsFd> Helper<'_, O> {
         }
         let (once, open) = self.learn(open, stateless)?;
         let Open { mut channel, mut server, packets } = open;
+        // `git clone` makes its repository anew once it has learned the hash of object names, where that is another.
+        let spoken = spoken_hash(&packets);
+        let settled = self.repo.clone().filter(|repo| repo.hash == spoken);
+        let inside = self.repo.is_some();
+        let now = || settled.clone().or_else(|| inside.then(Repo::discover).flatten());
         if once {
             self.config = self.config.clone().with_run(&[], &["true".into()]);
         }
@@ -241,7 +246,6 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let with_git = os::NoReaderNoWork::watch(&self.git_out, GIT_IS_DEAD);
         let Self { remote, url, config, family, report, .. } = self;
         let remote = Remote { name: remote, url, config, family: *family, report: *report };
-        let inside = self.repo.is_some();
         let early = Cell::new(None);
         // Canonical alone serves a part of a history.
         let part = |option: &String| option.starts_with("option depth") || option.starts_with("option filter");
@@ -255,13 +259,12 @@ impl<O: Write + AsFd> Helper<'_, O> {
         }
         .run(
             |wanted| {
-                // `git clone` has learned the hash of object names only by now.
-                let Some(repo) = inside.then(Repo::discover).flatten() else { return Seeded::default() };
+                let Some(repo) = now() else { return Seeded::default() };
                 Seeder::new(&repo, remote, &keep, early.take()).seed(wanted)
             },
             || {
-                let empty = || Repo::discover().is_some_and(|repo| repo.has_refs().is_ok_and(|has| !has));
-                if whole && inside && empty() {
+                let empty = || now().is_some_and(|repo| repo.has_refs().is_ok_and(|has| !has));
+                if whole && empty() {
                     early.set(connect_early(remote));
                 }
             },
@@ -270,7 +273,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         drop((with_git, writer));
         let code = channel.finish();
         if seen.seeded.is_some() {
-            self.repo = Repo::discover();
+            self.repo = now();
         }
         self.keep(&mut seen);
         self.keep_what_canonical_gave(&seen, &keep, since);
@@ -393,6 +396,14 @@ impl<O: Write + AsFd> Helper<'_, O> {
     }
 }
 
+/// Returns the hash of object names in which a server speaks that begins so (gitprotocol-v2(5), `object-format`).
+fn spoken_hash(advert: &[Pkt]) -> gix::hash::Kind {
+    match advert.iter().any(|pkt| pkt.text() == b"object-format=sha256") {
+        true => gix::hash::Kind::Sha256,
+        false => gix::hash::Kind::Sha1,
+    }
+}
+
 /// Begins to connect to the mirror that a clone will ask first.
 fn connect_early(remote: Remote) -> Option<Early> {
     let chooser = Chooser { repo: None, remote: Remote { report: &Silent, ..remote } };
@@ -429,6 +440,14 @@ fn unquoted(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashes() {
+        let advert = |line: &str| [Pkt::line("version 2"), Pkt::line(line), Pkt::Flush];
+        assert_eq!(spoken_hash(&advert("object-format=sha256")), gix::hash::Kind::Sha256);
+        assert_eq!(spoken_hash(&advert("object-format=sha1")), gix::hash::Kind::Sha1);
+        assert_eq!(spoken_hash(&advert("agent=git/1")), gix::hash::Kind::Sha1);
+    }
 
     #[test]
     fn option_values() {

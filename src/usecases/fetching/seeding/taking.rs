@@ -194,7 +194,7 @@ impl Seeder<'_> {
                     std::thread::park_timeout(Duration::from_millis(100));
                     let count = |number: &AtomicUsize| number.load(Relaxed) as u64;
                     let (received, total) = (count(&numbers.received), count(&numbers.total));
-                    let resolved = count(&numbers.resolved);
+                    let resolved = count(&numbers.before) + count(&numbers.resolved);
                     if resolved > 0 {
                         // The whole pack is here: the mirror owes us nothing while we work.
                         watch.touch();
