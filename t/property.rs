@@ -116,7 +116,8 @@ impl World {
 
     fn refs(&self, repo: &str) -> Vec<String> {
         let all = self.git(&["-C", repo, "for-each-ref", "--format=%(objectname) %(refname) %(symref)"]);
-        all.lines().filter(|line| !line.contains(" refs/mirror/")).map(Into::into).collect()
+        let all = all.lines().map(str::trim_end);
+        all.filter(|line| !line.contains(" refs/mirror/")).map(Into::into).collect()
     }
 
     fn packs(&self, repo: &str) -> Vec<PathBuf> {

@@ -153,13 +153,19 @@ impl Session {
         Ok(())
     }
 
-    /// Returns those of the mirror's refs that `matters` says of, where they have these names, or, for many names, others.
+    /// Returns those of the mirror's refs that `matters` says of, where they have these names, or, for many names and if
+    /// `widely`, others.
     ///
     /// # Errors
     /// [`Kind::Protocol`] where the answer cannot be read.
-    pub fn ls_refs(&mut self, names: &BTreeSet<&str>, matters: impl Fn(&RefLine) -> bool) -> Result<RefList> {
+    pub fn ls_refs(
+        &mut self,
+        names: &BTreeSet<&str>,
+        widely: bool,
+        matters: impl Fn(&RefLine) -> bool,
+    ) -> Result<RefList> {
         let mut arguments = vec!["peel".to_owned()];
-        if names.len() <= MAX_PREFIXES {
+        if !widely && names.len() <= MAX_PREFIXES {
             arguments.extend(names.iter().map(|name| format!("ref-prefix {name}")));
         } else {
             let folders: BTreeSet<String> = names

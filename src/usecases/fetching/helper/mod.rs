@@ -324,11 +324,13 @@ impl<O: Write + AsFd> Helper<'_, O> {
             .chain(&seen.wants)
             .collect();
         let commits = refs.iter().filter_map(|r| r.commit.as_ref());
-        let here: Vec<ObjectId> = if commits.clone().all(|id| named.contains(id)) {
+        let others: Vec<ObjectId> = refs.iter().map(|r| r.oid).filter(|id| named.contains(id)).collect();
+        let mut here: Vec<ObjectId> = if commits.clone().all(|id| named.contains(id)) {
             commits.copied().collect()
         } else {
             named.into_iter().map(|id| odb.peel(id)).filter(|id| odb.is_commit(id)).collect()
         };
+        here.extend(others);
         let gone = match repo.superfluous(&refs, &here) {
             Ok(gone) if gone.is_empty() => return,
             Ok(gone) => gone,

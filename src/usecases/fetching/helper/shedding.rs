@@ -45,7 +45,9 @@ fn shed(repo: &Repo, keep: &Keep, seen: &Seen, seeded: &Seeded) -> Result<()> {
         return Ok(());
     }
     let targets: Vec<ObjectId> = seeded.unsure.iter().filter_map(|part| part.target).collect();
-    let strays: HashSet<ObjectId> = repo.unreached(&targets, &seen.wants, None)?.into_iter().collect();
+    let (commits, others): (Vec<_>, Vec<_>) = targets.iter().partition(|id| odb.is_commit(id));
+    let mut strays: HashSet<ObjectId> = repo.unreached(&commits, &seen.wants, None)?.into_iter().collect();
+    strays.extend(repo.unnamed(&others, &seen.wants, None)?);
     if !strays.is_empty() {
         tracing::debug!(?strays, "drop what mirrors have on their own account");
         let goes = |part: &&Part| part.target.is_none_or(|target| strays.contains(&target));

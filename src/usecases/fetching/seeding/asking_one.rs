@@ -127,7 +127,8 @@ impl Seeder<'_> {
         let wants: HashSet<&ObjectId> = wanted.wants.iter().collect();
         let is_wanted = |r: &RefLine| [Some(r.oid), r.peeled].iter().flatten().any(|id| wants.contains(id));
         watch.pause(false);
-        let theirs = session.ls_refs(&names, |r| names.contains(r.name) || is_wanted(r))?;
+        // What is wanted may have another name there, as before a branch was renamed.
+        let theirs = session.ls_refs(&names, wanted.clone, |r| names.contains(r.name) || is_wanted(r))?;
         watch.pause(true); // what takes time now is ours, until it is asked again
         if let Some(salvage) = saved.take_if(|saved| saved.fits(space, &theirs)) {
             return self.complete(Conversation { session, watch, wanted, theirs: &theirs }, salvage, saved);

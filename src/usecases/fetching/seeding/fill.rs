@@ -86,7 +86,7 @@ impl Seeder<'_> {
         let (mut session, watch) = self.open(mirror)?;
         let prefixes = sources.iter().map(|source| source.split('*').next().unwrap_or_default()).collect();
         let is_meant = |r: &RefLine| sources.iter().any(|source| refspec::matches(source, r.name));
-        let theirs = explained(&watch, session.ls_refs(&prefixes, is_meant))?;
+        let theirs = explained(&watch, session.ls_refs(&prefixes, false, is_meant))?;
         watch.pause(true);
         let odb = Odb::open(self.repo)?;
         let mut wants: Vec<ObjectId> = theirs.refs.iter().map(|r| r.oid).filter(|oid| !odb.has(oid)).collect();

@@ -59,7 +59,12 @@ impl Seeder<'_> {
         let targets = if own.is_empty() { Vec::new() } else { plan::tag_targets(wanted.canonical, came_in) };
         let unsure = match targets.as_slice() {
             [] => Vec::new(),
-            targets => self.repo.unreached(targets, &asked, Some(quarantine.path()))?,
+            targets => {
+                let (commits, others): (Vec<_>, Vec<_>) = targets.iter().partition(|id| inside.is_commit(id));
+                let mut unsure = self.repo.unreached(&commits, &asked, Some(quarantine.path()))?;
+                unsure.extend(self.repo.unnamed(&others, &asked, Some(quarantine.path()))?);
+                unsure
+            }
         };
         let mut total = objects;
         let (mut tags, mut tags_left) = (Vec::new(), Vec::new());
