@@ -278,7 +278,7 @@ wrong_requests () {
 
 # Nobody has so much to say: that is told at once, not after a time without more of it.
 absurd_chunks () {
-	for size in ffffffffffffffff 7fffffffffffffff 100000000000; do
+	for size in ffffffffffffffff 7fffffffffffffff 100000000000 ffffffff 1000001; do
 		perl -MIO::Socket::INET -MTime::HiRes=time -e '
 			my ($url, $size) = @ARGV;
 			my ($where) = $url =~ m{//([^/]+)};
@@ -290,7 +290,7 @@ absurd_chunks () {
 			print scalar <$socket>;
 			printf "%d seconds\n", time - $began' "$serve_http" $size >answer
 		cat answer
-		assert_contains '^HTTP/1.1 400 ' answer
+		assert_contains '^HTTP/1.1 413 ' answer
 		assert_contains '^[0-4] seconds' answer
 	done
 }

@@ -111,14 +111,15 @@ impl Read for PatientStdin {
     }
 }
 
-/// Lets this process have as many files open as it may.
-pub fn raise_open_files() {
+/// Lets this process have as many files open as it may; returns how many that are.
+pub fn raise_open_files() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(err) = setrlimit(Resource::Nofile, limit) {
         tracing::debug!(%err, "no more files");
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Kills one process.

@@ -71,7 +71,8 @@ pub async fn connection(
     mut stopped: watch::Receiver<bool>,
 ) {
     let absurd = CancellationToken::new();
-    let stream = TokioIo::new(Idle::new(stream, server.order.limits.idle, absurd.clone()));
+    let limits = &server.order.limits;
+    let stream = TokioIo::new(Idle::new(stream, limits.idle, limits.request as u64, absurd.clone()));
     let absurd = &absurd;
     let (hand_over, mut handed_over) = mpsc::channel(1);
     hold.silent();
@@ -96,7 +97,7 @@ pub async fn connection(
         }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
-    let patience = HEAD.min(server.order.limits.idle);
+    let patience = HEAD.min(limits.idle);
     builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(PIECE);
     let mut connection = builder.serve_connection(stream, service);
     let mut stopping = false;
@@ -181,7 +182,7 @@ async fn handle(
     let mut line = Line { text, status: StatusCode::OK, began: Instant::now(), tally, server: Arc::clone(server) };
     let reply = tokio::select! {
         biased;
-        () = absurd.cancelled() => refuse(Refused::BrokeOff).into(),
+        () = absurd.cancelled() => refuse(Refused::TooLarge).into(),
         reply = route(server, request, client, &line.tally) => reply,
     };
     if let Reply::Answer(answer) = &reply {

@@ -25,9 +25,9 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// Wraps a connection. `absurd` is told of a chunk size that nobody can mean.
-    pub fn new(stream: TcpStream, limit: Duration, absurd: CancellationToken) -> Self {
-        let sizes = chunk_size::Watch::default();
+    /// Wraps a connection. `absurd` is told of a chunk of more than `largest` bytes.
+    pub fn new(stream: TcpStream, limit: Duration, largest: u64, absurd: CancellationToken) -> Self {
+        let sizes = chunk_size::Watch::new(largest);
         Idle { stream, limit, patience: Box::pin(sleep(limit)), stuck: false, sizes, absurd }
     }
 

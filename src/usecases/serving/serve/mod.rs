@@ -53,14 +53,18 @@ pub fn run(order: Order, mut listening: impl FnMut(&str), log: Box<dyn Fn(&str) 
     if !root.is_dir() {
         return Err(Error::new(Kind::Usage, format!("cannot serve '{}': it is no folder", root.display())));
     }
-    os::raise_open_files();
+    let limits = order.limits.within(os::raise_open_files());
+    if limits.connections < order.limits.connections {
+        let connections = limits.connections;
+        log(&format!("no more than {connections} connections at once: the limit on open files (ulimit -n) is too low"));
+    }
     let addresses: Vec<(bool, SocketAddr)> = order.listen.iter().map(|url| address(url)).collect::<Result<_>>()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING)
         .build()
         .map_err(Error::doing(Kind::Local, "cannot start the server"))?;
-    let order = Order { root, ..order };
+    let order = Order { root, limits, ..order };
     let ended = runtime.block_on(async move {
         let mut listeners = Vec::new();
         for (is_git, address) in addresses {

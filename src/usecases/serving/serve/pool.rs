@@ -9,6 +9,9 @@
 //! - Of one address, those that have been answered before on their connection go first, then the newest: in a crowd that
 //!   cannot all be served the oldest has given up already.
 //!
+//! Where waiting costs something too, as answers that lie in files do, there is a bound on it: beyond that, who would come
+//! last is hung up on.
+//!
 //! Knows nothing of sockets or processes: who holds room marks what it waits for, and [`Client::hang_up`] ends it.
 
 use std::collections::HashMap;
@@ -102,6 +105,8 @@ pub struct Pool {
     most: u64,
     /// What one address may hold.
     share: u64,
+    /// What all who wait may wait for together.
+    most_waiting: u64,
     /// Bytes of memory beyond which none begins beside holders that are young or stalled.
     memory: Option<u64>,
     /// Bytes of memory that are in use.
@@ -119,23 +124,28 @@ pub struct Hold {
 impl Pool {
     /// Returns room of `most` units, of which one address may hold three quarters.
     pub fn new(most: u64) -> Arc<Self> {
-        Self::with(most, most - most / 4, None)
+        Self::with(most, most - most / 4, u64::MAX, None)
+    }
+
+    /// Returns room of `most` units, of which one address may hold three quarters, and all together may wait for as much.
+    pub fn of_what_is_made(most: u64) -> Arc<Self> {
+        Self::with(most, most - most / 4, most, None)
     }
 
     /// Returns room of `most` units that one address may hold alone.
     pub fn unshared(most: u64) -> Arc<Self> {
-        Self::with(most, most, None)
+        Self::with(most, most, u64::MAX, None)
     }
 
     /// Returns room for `most` processes. While they take more than `memory` bytes, none begins beside those that are young,
     /// or whose clients take nothing; where all do their part, `most` alone counts.
     pub fn of_processes(most: u64, memory: u64) -> Arc<Self> {
-        Self::with(most, most - most / 4, Some(memory))
+        Self::with(most, most - most / 4, u64::MAX, Some(memory))
     }
 
-    fn with(most: u64, share: u64, memory: Option<u64>) -> Arc<Self> {
-        let measured = AtomicU64::new(0);
-        Arc::new_cyclic(|me| Pool { me: Weak::clone(me), most, share, memory, measured, inner: Mutex::default() })
+    fn with(most: u64, share: u64, most_waiting: u64, memory: Option<u64>) -> Arc<Self> {
+        let (measured, inner) = (AtomicU64::new(0), Mutex::default());
+        Arc::new_cyclic(|me| Pool { me: Weak::clone(me), most, share, most_waiting, memory, measured, inner })
     }
 
     /// Takes note of how many bytes of memory are in use.
@@ -157,6 +167,7 @@ impl Pool {
         let waiting = Waiting { client: client.clone(), amount, holder, granted };
         self.lock().waiting.push(waiting);
         self.serve(Instant::now());
+        self.shed();
         grant.await.ok().flatten()
     }
 
@@ -247,12 +258,27 @@ impl Pool {
         drop(refused); // gives back, and so locks
     }
 
+    /// Hangs up on those who would come last, until no more is waited for than may be.
+    fn shed(&self) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        let held = held(inner);
+        loop {
+            let waiting = inner.waiting.iter().filter(|waiting| !waiting.client.hang_up.is_cancelled());
+            if waiting.clone().map(|waiting| waiting.amount).sum::<u64>() <= self.most_waiting {
+                return;
+            }
+            let rank =
+                |waiting: &&Waiting| (held.get(&waiting.client.address).copied(), !waiting.client.proven.load(Relaxed));
+            let Some(last) = waiting.rev().max_by_key(rank) else { return };
+            last.client.hang_up.cancel();
+            inner.ended += 1;
+        }
+    }
+
     /// Returns who is next, if there is room for it.
     fn next(&self, inner: &Inner, now: Instant) -> Option<usize> {
-        let mut held: HashMap<IpAddr, u64> = HashMap::new();
-        for holder in inner.holders.values() {
-            *held.entry(holder.client.address).or_default() += holder.amount;
-        }
+        let held = held(inner);
         let of = |waiting: &Waiting| held.get(&waiting.client.address).copied().unwrap_or(0);
         let full = self.memory.is_some_and(|most| self.is_full(inner, most, now));
         let may = |waiting: &Waiting| of(waiting) + waiting.amount <= self.share && (!full || waiting.holder.is_some());
@@ -274,6 +300,15 @@ impl Pool {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns what each address holds.
+fn held(inner: &Inner) -> HashMap<IpAddr, u64> {
+    let mut held: HashMap<IpAddr, u64> = HashMap::new();
+    for holder in inner.holders.values() {
+        *held.entry(holder.client.address).or_default() += holder.amount;
+    }
+    held
 }
 
 impl Pool {
@@ -458,6 +493,21 @@ mod tests {
         assert!(now_or_never(older.as_mut()).is_none() && now_or_never(newest.as_mut()).is_none());
         drop(held);
         assert!(now_or_never(newest.as_mut()).is_none() && now_or_never(older.as_mut()).is_some());
+    }
+
+    #[test]
+    fn no_more_is_waited_for_than_there_is_room() {
+        let pool = Pool::of_what_is_made(100);
+        let (a, old, new, other) = (client(1), client(1), client(1), client(2));
+        let _held = now_or_never(Box::pin(pool.take(&a, 70)).as_mut()).expect("room");
+        taking!(first, pool, &old, 50);
+        taking!(second, pool, &new, 50);
+        assert!(now_or_never(first.as_mut()).is_none() && now_or_never(second.as_mut()).is_none());
+        assert!(!old.hang_up.is_cancelled(), "so much may wait");
+        taking!(third, pool, &other, 50);
+        assert!(now_or_never(third.as_mut()).is_none());
+        assert!(old.hang_up.is_cancelled(), "the oldest of those that hold most");
+        assert!(!new.hang_up.is_cancelled() && !other.hang_up.is_cancelled());
     }
 
     #[test]

@@ -14,8 +14,12 @@ use crate::usecases::serving::site::Site;
 
 /// Bytes of request bodies in memory, all connections together. Four of the largest always fit.
 const BODIES: u64 = 64 << 20;
-/// Bytes of answers that wait in temporary files for their clients.
+/// Bytes of answers in temporary files that clients are being sent, and of those that wait for that.
 const SPOOLED: u64 = 256 << 20;
+/// Files that one connection may need: itself, and a process with its two pipes, or an answer in a file.
+const FILES: u64 = 5;
+/// Files that the server needs beside those of connections.
+const OWN_FILES: u64 = 24;
 /// How often it is looked at who waits for room, and who keeps it from others.
 const TICK: Duration = Duration::from_millis(50);
 /// How often connections are asked what they have not been acknowledged, where somebody waits.
@@ -51,6 +55,15 @@ impl Default for Limits {
             idle: Duration::from_secs(120),
             grace: Duration::from_secs(30),
         }
+    }
+}
+
+impl Limits {
+    /// Returns the limits where no more than `files` may be open: no more connections than there are files for, so that
+    /// those who keep them are found out before a process can no longer be started.
+    pub fn within(self, files: u64) -> Self {
+        let connections = (files.saturating_sub(OWN_FILES) / FILES).max(1);
+        Limits { connections: self.connections.min(usize::try_from(connections).unwrap_or(usize::MAX)), ..self }
     }
 }
 
@@ -105,7 +118,7 @@ impl Server {
             turns: Pool::of_processes(units(limits.transfers), limits.memory),
             workers: Pool::new(units(workers)),
             bodies: Pool::new(BODIES.max(4 * units(limits.request))),
-            spooled: Pool::new(SPOOLED),
+            spooled: Pool::of_what_is_made(SPOOLED),
             children: Mutex::default(),
             order,
             log,
