@@ -169,7 +169,12 @@ nothing_that_deceives () {
 # What an earlier version has kept as it came.
 nothing_that_deceives_from_of_old () {
 	a_client 'git://127.0.0.1:1/x'
-	git -C got fetch 2>got.err # what came of it is in state.toml now
+	# What came of it is in state.toml then.
+	git -C got fetch 2>got.err
+	cp got/.git/mirror-fetch/state.toml state.toml
+	a_client 'git://127.0.0.1:1/x'
+	mkdir -p got/.git/mirror-fetch "$HOME/.cache/git-mirror-fetch"
+	cp state.toml got/.git/mirror-fetch/state.toml
 	perl -CSD -e '
 		my $text = "'"$rude_words"'" =~ s/([\x00-\x1f\x7f"\\])/sprintf "\\u%04x", ord $1/egr;
 		open my $in, "<:utf8", $ARGV[0];
