@@ -41,6 +41,25 @@ a_renamed_branch () {
 	assert_at_most 1024 "$(packed_by canonical.git)" 'bytes from canonical'
 }
 
+# What is "later" in canonical is still "aside" in the mirror.
+swapped_branches () {
+	make_repos
+	git clone -q --no-local canonical.git client
+	grow mirror.git aside 12 3 "$(git -C mirror.git rev-parse main~2)"
+	git -C canonical.git fetch -q ../mirror.git aside:later
+	git -C canonical.git branch aside main
+	cp -a client got
+	git -C client fetch -q
+	git -C got config remote.origin.vcs mirror
+	git -C got config remote.origin.mirrorUrl "$TRASH/mirror.git"
+	: >"$LOG/packs"
+	git -C got fetch -q
+	refs_of client >expected
+	refs_of got >actual
+	assert_same_file expected actual
+	assert_at_most 1024 "$(packed_by canonical.git)" 'bytes from canonical'
+}
+
 a_moved_tag () {
 	make_repos
 	git -C mirror.git tag -f -a -m 'elsewhere' v1 main~6
@@ -63,6 +82,7 @@ a_tagged_folder () {
 }
 
 test_case 'a branch that has another name there' a_renamed_branch
+test_case 'a fetch of branches with other names there' swapped_branches
 test_case "a tag that the mirror has moved, and one of a file" a_moved_tag
 test_case 'a tag of a folder that only the mirror reaches' a_tagged_folder
 test_done

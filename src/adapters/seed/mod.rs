@@ -28,7 +28,7 @@ pub use negotiation::Extent;
 pub use pack::{Indexing, strict_option};
 pub use salvage::Partial;
 pub use screen::Screened;
-pub use session::Session;
+pub use session::{MAX_PREFIXES, Session};
 
 /// No single object may take more memory than this in gix: what is larger, `git index-pack` streams.
 const ALLOC_LIMIT: usize = 64 << 20;

@@ -21,7 +21,7 @@ use crate::wire::mirror_command::{Decoder, Feature};
 use crate::wire::{Pkt, RefLine, RefList};
 
 /// Most names for which a `ref-prefix` each is sent; with more, all branches and tags are listed.
-const MAX_PREFIXES: usize = 64;
+pub const MAX_PREFIXES: usize = 64;
 
 /// Most bytes of an advertisement: that of v2 has some hundred, one of v0 with 100,000 refs fits.
 const MAX_ADVERTISED: u64 = 8 << 20;

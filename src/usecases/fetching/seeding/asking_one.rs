@@ -13,8 +13,8 @@ use super::{Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::net::guard::Guard;
 use crate::adapters::net::watch::Watch;
-use crate::adapters::seed::Session;
 use crate::adapters::seed::quarantine::Quarantine;
+use crate::adapters::seed::{MAX_PREFIXES, Session};
 use crate::decide::patience::{Came, Whom};
 use crate::decide::plan::{self, Manner};
 use crate::usecases::fetching::remote::Remote;
@@ -128,7 +128,14 @@ impl Seeder<'_> {
         let is_wanted = |r: &RefLine| [Some(r.oid), r.peeled].iter().flatten().any(|id| wants.contains(id));
         watch.pause(false);
         // What is wanted may have another name there, as before a branch was renamed.
-        let theirs = session.ls_refs(&names, wanted.clone, |r| names.contains(r.name) || is_wanted(r))?;
+        let listed = wanted
+            .canonical
+            .refs
+            .iter()
+            .map(|r| r.name.as_str())
+            .filter(|_| wanted.canonical.refs.len() <= MAX_PREFIXES);
+        let listed: BTreeSet<&str> = listed.chain(names.iter().copied()).collect();
+        let theirs = session.ls_refs(&listed, wanted.clone, |r| names.contains(r.name) || is_wanted(r))?;
         watch.pause(true); // what takes time now is ours, until it is asked again
         if let Some(salvage) = saved.take_if(|saved| saved.fits(space, &theirs)) {
             return self.complete(Conversation { session, watch, wanted, theirs: &theirs }, salvage, saved);
