@@ -64,6 +64,7 @@ scripts! {
     t3109_mirror_clone => "t3109-mirror-clone.sh",
     t3110_bounds => "t3110-bounds.sh",
     t3120_two_remotes => "t3120-two-remotes.sh",
+    t3121_other_names => "t3121-other-names.sh",
     t3200_credentials => "t3200-credentials.sh",
     t3201_hangs => "t3201-hangs.sh",
     t3202_resolver => "t3202-resolver.sh",
