@@ -344,7 +344,7 @@ fn walk(seed: u64) {
             };
             world.git(&[&["-C", "measure", "fetch", "-q"], tags, &["--", &canonical_url, &spec]].concat());
         });
-        compare(&world, &what(&format!("clone {clone:?}")), "plain", "got", sent, measure);
+        compare(&world, &what(&format!("clone {clone:?}")), "plain", "got", &sent, &measure);
     }
 
     // A fetch.
@@ -371,7 +371,7 @@ fn walk(seed: u64) {
         let (good, _, err) = world.try_git(&[&["-C", "measure", "fetch", "-q"], fetch].concat(), b"");
         assert_eq!(good, plain.0, "{err}");
     });
-    compare(&world, &what(&format!("fetch {fetch:?}")), "plain-client", "got-client", sent, measure);
+    compare(&world, &what(&format!("fetch {fetch:?}")), "plain-client", "got-client", &sent, &measure);
 }
 
 fn copy(world: &World, from: &str, to: &str) {
@@ -379,21 +379,33 @@ fn copy(world: &World, from: &str, to: &str) {
     assert!(done.is_ok_and(|status| status.success()), "cp");
 }
 
-/// Returns how many bytes canonical sent, and holds that mirrors sent no object twice, nor one that was here `before`.
-fn sent(world: &World, before: Option<&str>, mirrors: &[String], what: &str) -> u64 {
-    let list = ["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"];
-    let before = before.map(|repo| world.git(&[&["-C", repo], &list[..]].concat())).unwrap_or_default();
-    let mut seen: BTreeSet<String> = before.lines().map(Into::into).collect();
-    for pack in mirrors.iter().flat_map(|name| world.packs(name)) {
-        for id in world.objects(&pack) {
-            assert!(seen.insert(id.clone()), "{what}\n{id} was here, or came twice, and is in {}", pack.display());
-        }
-    }
-    world.bytes("canonical")
+/// What was sent.
+struct Sent {
+    /// Bytes by canonical.
+    canonical: u64,
+    /// Objects by mirrors that were here before. A server that has heard enough to send a pack hears of no more haves.
+    known: usize,
 }
 
-/// Returns what plain git is sent by canonical when `then` has it fetch into a repository, "measure", that holds what
-/// `before` does and what mirrors have under those names that are `asked` for.
+/// Returns what was sent, and holds that mirrors sent no object twice.
+fn sent(world: &World, before: Option<&str>, mirrors: &[String], what: &str) -> Sent {
+    let mut seen = BTreeSet::new();
+    for pack in mirrors.iter().flat_map(|name| world.packs(name)) {
+        for id in world.objects(&pack) {
+            assert!(seen.insert(id.clone()), "{what}\n{id} came twice, again in {}", pack.display());
+        }
+    }
+    Sent { canonical: world.bytes("canonical"), known: objects_of(world, before).intersection(&seen).count() }
+}
+
+fn objects_of(world: &World, repo: Option<&str>) -> BTreeSet<String> {
+    let list = ["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"];
+    let all = repo.map(|repo| world.git(&[&["-C", repo], &list[..]].concat())).unwrap_or_default();
+    all.lines().map(Into::into).collect()
+}
+
+/// Returns what plain git is sent when `then` has it fetch from canonical into a repository, "measure", that holds what
+/// `before` does and what mirrors, one after the other, have under those names that are `asked` for and still lacking.
 fn measure(
     world: &World,
     before: Option<&str>,
@@ -401,7 +413,7 @@ fn measure(
     mirrors: &[String],
     asked: impl Fn(&str) -> bool,
     then: impl Fn(&World),
-) -> u64 {
+) -> Sent {
     let _ = fs::remove_dir_all(world.dir.join("measure"));
     match before {
         Some(before) => copy(world, before, "measure"),
@@ -411,27 +423,32 @@ fn measure(
     for (n, name) in mirrors.iter().enumerate() {
         let theirs = world.refs(name);
         let has = |name: &str| theirs.iter().any(|line| line.split(' ').nth(1) == Some(name));
-        let specs: Vec<String> =
-            canonical.keys().filter(|n| asked(n) && has(n)).map(|r| format!("+{r}:refs/given/{n}/{r}")).collect();
+        let here = objects_of(world, Some("measure"));
+        let lacking = canonical.iter().filter(|(name, id)| asked(name) && has(name) && !here.contains(*id));
+        let specs: Vec<String> = lacking.map(|(name, _)| format!("+{name}:refs/given/{n}/{name}")).collect();
         if !specs.is_empty() {
             let url = format!("file://{}", world.path(name));
             let specs: Vec<&str> = specs.iter().map(String::as_str).collect();
-            world.git(
-                &[&["-C", "measure", "fetch", "-q", "--no-tags", "--no-write-fetch-head", &url], specs.as_slice()]
-                    .concat(),
-            );
+            let fetch = ["-C", "measure", "fetch", "-q", "--no-tags", "--no-write-fetch-head", &url];
+            world.git(&[&fetch, specs.as_slice()].concat());
         }
     }
+    let packs = mirrors.iter().flat_map(|name| world.packs(name));
+    let given: BTreeSet<String> = packs.flat_map(|pack| world.objects(&pack)).collect();
+    let known = objects_of(world, before).intersection(&given).count();
     world.forget();
     then(world);
-    world.bytes("canonical")
+    Sent { canonical: world.bytes("canonical"), known }
 }
 
-fn compare(world: &World, what: &str, plain: &str, got: &str, sent: u64, measure: u64) {
+fn compare(world: &World, what: &str, plain: &str, got: &str, sent: &Sent, measure: &Sent) {
     assert_eq!(world.refs(plain), world.refs(got), "{what}: refs");
     let (good, out, err) = world.try_git(&["-C", got, "fsck", "--no-dangling", "--no-progress"], b"");
     assert!(good && err.is_empty(), "{what}: fsck: {}{err}", String::from_utf8_lossy(&out));
-    assert!(sent <= measure + ALLOWANCE, "{what}: canonical sent {sent}, and would send {measure}");
+    let (canonical, would) = (sent.canonical, measure.canonical);
+    assert!(canonical <= would + ALLOWANCE, "{what}: canonical sent {canonical}, and would send {would}");
+    let (known, would) = (sent.known, measure.known);
+    assert!(known <= would, "{what}: mirrors sent {known} objects that were here, and would send plain git {would}");
 }
 
 #[test]

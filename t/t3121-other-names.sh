@@ -60,17 +60,6 @@ swapped_branches () {
 	assert_at_most 1024 "$(packed_by canonical.git)" 'bytes from canonical'
 }
 
-a_moved_tag () {
-	make_repos
-	git -C mirror.git tag -f -a -m 'elsewhere' v1 main~6
-	git -C mirror.git tag -a -m 'a file' file main:dir1/file1
-	git -C canonical.git tag file main~1
-	cloned
-	nothing_lies_about
-	assert_eq "$(git -C mirror.git rev-parse v1)" "$(git -C got for-each-ref --format='%(objectname)' 'refs/mirror/*/tags/v1')" \
-		"the mirror's own tag"
-}
-
 # The mirror's own tag leads to a commit whose folders a tag of canonical names: git would follow that one.
 a_tagged_folder () {
 	make_repos
@@ -83,6 +72,5 @@ a_tagged_folder () {
 
 test_case 'a branch that has another name there' a_renamed_branch
 test_case 'a fetch of branches with other names there' swapped_branches
-test_case "a tag that the mirror has moved, and one of a file" a_moved_tag
 test_case 'a tag of a folder that only the mirror reaches' a_tagged_folder
 test_done

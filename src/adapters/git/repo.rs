@@ -280,25 +280,19 @@ impl Repo {
         Ok(oids(&out).filter(|id| commits.contains(id)).collect())
     }
 
-    /// Returns those of the tags, trees and files `ids` that neither `from` nor a ref outside `refs/mirror/` names or, as
-    /// far as git marks it at the edge of what is new, contains.
+    /// Returns those of the tags, trees and files `ids`, which are new here, that `from` does not reach. Walks all that `from`
+    /// adds to the refs outside `refs/mirror/`.
     ///
     /// # Errors
-    /// [`Kind::Local`](crate::values::Kind::Local) where git fails.
+    /// [`Kind::Proof`](crate::values::Kind::Proof) where git fails.
     pub fn unnamed(&self, ids: &[ObjectId], from: &[ObjectId], quarantine: Option<&Path>) -> Result<Vec<ObjectId>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        let mut left: HashSet<ObjectId> = ids.iter().copied().collect();
+        if !left.is_empty() && !from.is_empty() {
+            self.prove_each(from, &[], quarantine, |id| {
+                left.remove(&id);
+            })?;
         }
-        let mut command = self.git(["rev-list", "--objects", "--stdin", "--not", "--exclude=refs/mirror/*", "--all"]);
-        if let Some(quarantine) = quarantine {
-            self.with_quarantine(&mut command, quarantine);
-        }
-        let mut input = lines(ids.iter());
-        input.extend(from.iter().flat_map(|id| format!("^{id}\n").into_bytes()));
-        let out = output(&mut command, &input)?;
-        let first = |line: &[u8]| ObjectId::from_hex(line.split(|byte| *byte == b' ').next()?).ok();
-        let listed: HashSet<ObjectId> = out.split(|byte| *byte == b'\n').filter_map(first).collect();
-        Ok(ids.iter().filter(|id| listed.contains(*id)).copied().collect())
+        Ok(ids.iter().filter(|id| left.contains(*id)).copied().collect())
     }
 
     /// Returns ancestors of `tips` that `known` do not reach, the latest first: the first `OLDER` of them, then each that
@@ -394,12 +388,7 @@ impl Repo {
             [] => Default::default(),
             commits => self.unreached(commits, from, None)?.into_iter().collect(),
         };
-        // A tag that the mirror has moved may name what canonical reaches, and is its own for all that.
-        let others = refs.iter().filter(|r| r.commit != Some(r.oid)).map(|r| r.oid);
-        let others: Vec<ObjectId> = others.filter(|id| !named.contains(id)).collect();
-        let unnamed: HashSet<_> = self.unnamed(&others, from, None)?.into_iter().collect();
-        let stays =
-            |r: &&MirrorRef| unnamed.contains(&r.oid) || r.commit.is_some_and(|commit| unreached.contains(&commit));
+        let stays = |r: &&MirrorRef| r.commit.is_some_and(|commit| unreached.contains(&commit));
         Ok(refs.iter().filter(|r| !stays(r)).collect())
     }
 
