@@ -123,7 +123,14 @@ impl Talk<'_> {
             self.hold.heard();
             let Some(input) = input? else { return Ok(0) };
             match asked.answer(self.server, input).await? {
-                Outcome::Made(made) => self.made(made).await?,
+                Outcome::Made(made) => {
+                    // A refusal ends the conversation, as stock git's do.
+                    let refused = matches!(&made, Made::Short(bytes) if bytes.get(HEADER..).is_some_and(|b| b.starts_with(b"ERR ")));
+                    self.made(made).await?;
+                    if refused {
+                        return Ok(128);
+                    }
+                }
                 Outcome::Process(mut running) => {
                     if let Some(stdout) = running.stdout() {
                         self.out().pass_on(stdout, running.turn()).await?;
