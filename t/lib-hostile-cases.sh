@@ -69,7 +69,7 @@ ten_thousand () {
 
 # Sixty-four that are all refused are not sixty-four lines.
 many_refused () {
-	in_spite_of 'more mirrors' packets "$(seq 64 | sed 's,.*,mirror ext::x&,')"
+	in_spite_of 'more listed mirrors' packets "$(seq 64 | sed 's,.*,mirror ext::x&,')"
 	assert_at_most 7 "$(grep -c warning got.err)" warnings
 }
 

@@ -154,8 +154,8 @@ outside_a_repository () {
 	mkdir -p nowhere
 	cd nowhere
 	ask 0 "$http/project.git"
-	ask 129
-	assert_contains '^fatal: .*origin' err
+	ask 128
+	assert_contains '^fatal: not a git repository' err
 }
 
 by_upload_pack () {
