@@ -98,7 +98,7 @@ impl Talk<'_> {
             return Ok(128);
         };
         self.server.metrics.concerns(self.tally, &repository.name);
-        let asked = Asked { repository, protocol: request.protocol.clone(), client: client.clone() };
+        let asked = Asked::new(repository, request.protocol.clone(), client);
         if version(&asked.protocol) < 2 { self.old(&asked).await } else { self.requests(&asked).await }
     }
 
@@ -113,10 +113,10 @@ impl Talk<'_> {
         let Ok(advertisement) = advertisement.inspect_err(|err| (self.server.log)(&err.to_string())) else {
             return Ok(128); // git has said why on stderr
         };
-        self.made(advertisement).await?;
-        // Who asks before there can be anything to ask for has not read what it was sent.
+        // Who asks before there is anything to ask for does not read what it is sent.
         let eager = tokio::time::timeout(Duration::ZERO, self.stream.peek(&mut [0])).await.is_ok();
         asked.client.proven.store(!eager, Relaxed);
+        self.made(advertisement).await?;
         loop {
             self.hold.silent();
             let input = self.request(&asked.client).await;

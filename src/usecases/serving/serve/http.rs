@@ -233,7 +233,7 @@ async fn route(server: &Arc<Server>, request: Request<Incoming>, client: Client,
         return plain(StatusCode::NOT_FOUND, "repository not found\n").into();
     };
     server.metrics.concerns(tally, &repository.name);
-    let asked = Asked { repository, protocol: protocol(request.headers()), client };
+    let asked = Asked::new(repository, protocol(request.headers()), &client);
     if !rpc {
         return advertise(server, &asked).await.into();
     }

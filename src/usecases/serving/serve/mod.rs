@@ -213,7 +213,8 @@ fn met(server: &Server, stream: &TcpStream, peer: SocketAddr) -> Option<Client> 
     let _ = stream.set_nodelay(true);
     os::limit_unsent(stream, server.order.limits.idle);
     os::tcp::drop_unsent(stream, true); // unless it comes to a good end
-    Some(Client { address: ends.1.ip(), ends, proven: Arc::default(), hang_up: CancellationToken::new() })
+    let address = ends.1.ip();
+    Some(Client { address, repository: None, ends, proven: Arc::default(), hang_up: CancellationToken::new() })
 }
 
 #[cfg(test)]

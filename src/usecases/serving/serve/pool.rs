@@ -6,8 +6,8 @@
 //! - Whoever waits for its client gives way. Where somebody waits for room, the client that has kept its own waiting for
 //!   longest is hung up on, if that is longer than [`PATIENCE`].
 //! - No address holds more than three quarters, and one that holds less goes first.
-//! - Of one address, those that have been answered before on their connection go first, then the newest: in a crowd that
-//!   cannot all be served the oldest has given up already.
+//! - Of one address, those go first for whose repository it holds least, then those that have been answered before on their
+//!   connection, then the newest: in a crowd that cannot all be served the oldest has given up already.
 //!
 //! Where waiting costs something too, as answers that lie in files do, there is a bound on it: beyond that, who would come
 //! last is hung up on.
@@ -15,6 +15,7 @@
 //! Knows nothing of sockets or processes: who holds room marks what it waits for, and [`Client::hang_up`] ends it.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ const GROWTH: u64 = 40 << 20;
 pub struct Client {
     /// Whose share it counts for.
     pub address: IpAddr,
+    /// The repository that it wants something of, once that is known.
+    pub repository: Option<Arc<Path>>,
     /// The connection: this end, and the other one.
     pub ends: (SocketAddr, SocketAddr),
     /// Whether it has said something after it was answered, and so takes what it is sent.
@@ -261,31 +264,29 @@ impl Pool {
     /// Hangs up on those who would come last, until no more is waited for than may be.
     fn shed(&self) {
         let mut inner = self.lock();
-        let inner = &mut *inner;
-        let held = held(inner);
+        let Inner { holders, waiting: all, ended, .. } = &mut *inner;
+        let held = Held::of(holders);
         loop {
-            let waiting = inner.waiting.iter().filter(|waiting| !waiting.client.hang_up.is_cancelled());
+            let waiting = all.iter().filter(|waiting| !waiting.client.hang_up.is_cancelled());
             if waiting.clone().map(|waiting| waiting.amount).sum::<u64>() <= self.most_waiting {
                 return;
             }
-            let rank =
-                |waiting: &&Waiting| (held.get(&waiting.client.address).copied(), !waiting.client.proven.load(Relaxed));
-            let Some(last) = waiting.rev().max_by_key(rank) else { return };
+            let Some(last) = waiting.rev().max_by_key(|waiting| held.rank(&waiting.client)) else { return };
             last.client.hang_up.cancel();
-            inner.ended += 1;
+            *ended += 1;
         }
     }
 
     /// Returns who is next, if there is room for it.
     fn next(&self, inner: &Inner, now: Instant) -> Option<usize> {
-        let held = held(inner);
-        let of = |waiting: &Waiting| held.get(&waiting.client.address).copied().unwrap_or(0);
+        let held = Held::of(&inner.holders);
         let full = self.memory.is_some_and(|most| self.is_full(inner, most, now));
-        let may = |waiting: &Waiting| of(waiting) + waiting.amount <= self.share && (!full || waiting.holder.is_some());
+        let may = |waiting: &Waiting| {
+            held.by(&waiting.client) + waiting.amount <= self.share && (!full || waiting.holder.is_some())
+        };
         let all = inner.waiting.iter().enumerate().rev();
-        let (at, first) = all
-            .filter(|(_, waiting)| may(waiting))
-            .min_by_key(|(_, waiting)| (of(waiting), !waiting.client.proven.load(Relaxed)))?;
+        let (at, first) =
+            all.filter(|(_, waiting)| may(waiting)).min_by_key(|(_, waiting)| held.rank(&waiting.client))?;
         (inner.used + first.amount <= self.most).then_some(at)
     }
 
@@ -302,13 +303,34 @@ impl Pool {
     }
 }
 
-/// Returns what each address holds.
-fn held(inner: &Inner) -> HashMap<IpAddr, u64> {
-    let mut held: HashMap<IpAddr, u64> = HashMap::new();
-    for holder in inner.holders.values() {
-        *held.entry(holder.client.address).or_default() += holder.amount;
+/// What each address holds, and for each repository.
+#[derive(Default)]
+struct Held<'a> {
+    by_address: HashMap<IpAddr, u64>,
+    by_repository: HashMap<(IpAddr, Option<&'a Path>), u64>,
+}
+
+impl<'a> Held<'a> {
+    fn of(holders: &'a HashMap<u64, Holder>) -> Self {
+        let mut held = Held::default();
+        for Holder { client, amount, .. } in holders.values() {
+            *held.by_address.entry(client.address).or_default() += amount;
+            *held.by_repository.entry((client.address, client.repository.as_deref())).or_default() += amount;
+        }
+        held
     }
-    held
+
+    /// Returns what the client's address holds.
+    fn by(&self, client: &Client) -> u64 {
+        self.by_address.get(&client.address).copied().unwrap_or(0)
+    }
+
+    /// Returns how late it is the client's turn: the lower, the earlier.
+    fn rank(&self, client: &Client) -> (u64, u64, bool) {
+        let repository = (client.address, client.repository.as_deref());
+        let of_it = self.by_repository.get(&repository).copied().unwrap_or(0);
+        (self.by(client), of_it, !client.proven.load(Relaxed))
+    }
 }
 
 impl Pool {
@@ -405,7 +427,13 @@ mod tests {
     fn client(last: u8) -> Client {
         let address = IpAddr::from([192, 0, 2, last]);
         let end = SocketAddr::new(address, 1);
-        Client { address, ends: (end, end), proven: Arc::default(), hang_up: CancellationToken::new() }
+        Client {
+            address,
+            repository: None,
+            ends: (end, end),
+            proven: Arc::default(),
+            hang_up: CancellationToken::new(),
+        }
     }
 
     macro_rules! taking {
@@ -493,6 +521,21 @@ mod tests {
         assert!(now_or_never(older.as_mut()).is_none() && now_or_never(newest.as_mut()).is_none());
         drop(held);
         assert!(now_or_never(newest.as_mut()).is_none() && now_or_never(older.as_mut()).is_some());
+    }
+
+    #[test]
+    fn the_repository_that_less_is_held_for_goes_first() {
+        let pool = Pool::unshared(2);
+        let of = |name: &str| Client { repository: Some(Path::new(name).into()), ..client(1) };
+        let first = now_or_never(Box::pin(pool.take(&of("a"), 1)).as_mut()).expect("room");
+        let _second = now_or_never(Box::pin(pool.take(&of("a"), 1)).as_mut()).expect("room");
+        let (another, proven) = (of("b"), of("a"));
+        proven.proven.store(true, Relaxed);
+        taking!(other, pool, &another, 1);
+        taking!(same, pool, &proven, 1);
+        assert!(now_or_never(other.as_mut()).is_none() && now_or_never(same.as_mut()).is_none());
+        drop(first);
+        assert!(now_or_never(same.as_mut()).is_none() && now_or_never(other.as_mut()).is_some());
     }
 
     #[test]

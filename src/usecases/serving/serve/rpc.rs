@@ -37,6 +37,12 @@ pub enum Outcome {
 }
 
 impl Asked {
+    /// Returns what `client` asks of `repository`.
+    pub fn new(repository: Repository, protocol: String, client: &Client) -> Self {
+        let client = Client { repository: Some(repository.dir.as_path().into()), ..client.clone() };
+        Asked { repository, protocol, client }
+    }
+
     /// Returns stock `git upload-pack` for the repository.
     pub fn stock(&self, order: &Order, args: &[&str]) -> Command {
         let timeout = order.limits.idle.as_secs().max(1);

@@ -63,7 +63,11 @@ pub async fn make(
     .await?;
     let mut running = Running::start(server, command, stdout.into(), turn)?;
     running.feed(input);
-    let code = running.wait().await?;
+    // Nobody reads what it writes but the disk: it waits for something that is not coming, as for a FIFO.
+    let limit = server.order.limits.idle;
+    let ended = tokio::time::timeout(limit, running.wait()).await;
+    let code =
+        ended.map_err(|_| io::Error::other(format!("git upload-pack did not end within {} s", limit.as_secs())))??;
     let (written, head, from) = off_loop(move || {
         let len = file.metadata()?.len();
         let mut written = Written { file, len };
