@@ -275,12 +275,24 @@ impl<O: Write + AsFd> Helper<'_, O> {
         if seen.seeded.is_some() {
             self.repo = now();
         }
+        if seen.clone && self.is_undone() {
+            return Ok(code);
+        }
         self.keep(&mut seen);
         self.keep_what_canonical_gave(&seen, &keep, since);
         self.shed(&seen, &keep);
         self.tidy(&seen, &keep);
         self.close(&seen);
         Ok(code)
+    }
+
+    /// Returns whether a `git clone` has failed and removed its repository: nothing may be written there any more, not
+    /// even while it is at it (`remove_junk` in git's `builtin/clone.c`, which runs before git's ends of pipes are closed).
+    fn is_undone(&self) -> bool {
+        self.repo.as_ref().is_some_and(|repo| {
+            os::wait_reader_gone(&self.git_out, GIT_IS_DONE);
+            !repo.objects.exists()
+        })
     }
 
     /// Has what canonical gave kept as well, once git is done with its pack. Where that is little, as mirrors gave most, git
