@@ -1,6 +1,10 @@
 #!/bin/sh
 # Signals to git mirror-fetch, with a terminal and without: it ends as git does,
 # and leaves nothing behind.
+if test -z "${GMF_SIGNALS:-}" && env --default-signal=HUP true 2>/dev/null; then
+	# Under nohup(1) hanging up would be ignored, by git as well.
+	GMF_SIGNALS=default exec env --default-signal=HUP,INT,QUIT,TERM sh "$0"
+fi
 . "$(dirname "$0")/lib.sh"
 . "$T/lib-terminal.sh"
 
