@@ -183,6 +183,23 @@ pub fn make_private_folder(dir: &std::path::Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
+/// Makes a symbolic link `at` that leads to `target`.
+///
+/// # Errors
+/// Those of symlink(2).
+pub fn link(target: &std::path::Path, at: &std::path::Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, at)
+}
+
+/// Lets everybody look into a folder.
+///
+/// # Errors
+/// Those of chmod(2).
+pub fn make_passable(dir: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))
+}
+
 /// Opens a file for reading. A pipe, a folder or a device of this name is an error, and nothing to wait for.
 ///
 /// # Errors

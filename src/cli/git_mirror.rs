@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use super::completions::{self, Shell};
 use super::{asking, clone, inside, list, server, standing, words};
 use crate::adapters::git::config::Config;
+use crate::adapters::git::exec_path;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::os;
 use crate::usecases::managing::manage::{self, Prefer};
@@ -111,6 +112,11 @@ enum Command {
         /// The files (default: mirrors.toml of the repository here)
         files: Vec<PathBuf>,
     },
+    /// Print a folder that, as GIT_EXEC_PATH, has every git that any tool starts use mirrors over HTTP
+    ExecPath {
+        /// Where it is made (default: below XDG_DATA_HOME, or ~/.local/share)
+        dir: Option<PathBuf>,
+    },
     /// Clone and fetch for real, from servers on loopback, and show who sent what
     Demo,
     /// Print a script by which git's own completion completes `git mirror` and `git mirror-fetch`
@@ -209,6 +215,10 @@ fn run(command: Option<Command>) -> Result<i32> {
         Some(Command::Disable { remotes, .. }) => {
             inside()?;
             disable(&remotes)
+        }
+        Some(Command::ExecPath { dir }) => {
+            words::say(&exec_path::folder(dir)?.display().to_string());
+            Ok(0)
         }
         Some(Command::Demo) => {
             let program = std::env::current_exe().map_err(Error::doing(Kind::Local, "cannot find this program"))?;

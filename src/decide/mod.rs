@@ -10,6 +10,7 @@ pub mod patience;
 pub mod plan;
 pub mod policy;
 pub mod prefixes;
+pub mod scope;
 pub mod selector;
 pub mod tracked;
 pub mod trust;

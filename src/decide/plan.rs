@@ -14,10 +14,13 @@ use crate::wire::{RefList, RemoteRef};
 /// Most refs that one mirror gets below `refs/mirror/<host>/`; each costs a file.
 pub const MAX_REFS: usize = 1000;
 
+/// What servers show to everybody.
+const USUAL: [&str; 2] = ["refs/heads/", "refs/tags/"];
+
 /// How a mirror is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// For wanted ids that it shows, those without a name, and its own ids where it is stale.
+    /// For wanted ids that it shows, those without a name or that it may hide, and its own ids where it is stale.
     Usual,
     /// Not for ids that it does not show: it has refused them.
     Shown,
@@ -56,7 +59,9 @@ pub fn request(
     let by_name: HashMap<&str, &RemoteRef> = theirs.refs.iter().map(|r| (r.name.as_str(), r)).collect();
     let advertised: HashSet<&ObjectId> =
         theirs.refs.iter().flat_map(|r| [Some(&r.oid), r.peeled.as_ref()]).flatten().collect();
-    let has_name: HashSet<&ObjectId> = named.iter().map(|r| &r.oid).collect();
+    // What it does not show it may hide, as hosts do with `refs/pull/*`, and give; of a branch or a tag it is not likely.
+    let is_shown = |name: &str| by_name.contains_key(name) || USUAL.iter().any(|usual| name.starts_with(usual));
+    let has_name: HashSet<&ObjectId> = named.iter().filter(|r| is_shown(&r.name)).map(|r| &r.oid).collect();
 
     let mut out = Request::default();
     let mut seen = HashSet::new();
@@ -166,6 +171,9 @@ mod tests {
         // An id without a name (an exact fetch) is asked for, advertised or not.
         assert_eq!(ask(&[7], &canonical, &fresh, Manner::Usual, &[]), (vec![id(7)], 1));
         assert_eq!(ask(&[7, 1], &canonical, &fresh, Manner::Shown, &[]), (vec![id(1)], 0));
+        let pull = list(&[("refs/pull/1/head", 7, None)]);
+        assert_eq!(ask(&[7], &pull, &fresh, Manner::Usual, &[]), (vec![id(7)], 1));
+        assert_eq!(ask(&[7], &pull, &list(&[("refs/pull/1/head", 6, None)]), Manner::Usual, &[6]), (vec![], 0));
         // A mirror without the ref has nothing to give.
         assert_eq!(ask(&[1], &canonical, &list(&[]), Manner::Usual, &[]), (vec![], 0));
     }

@@ -19,6 +19,8 @@ pub enum Kind {
     Protocol,
     /// A mirror has nothing that is wanted.
     Nothing,
+    /// A mirror cannot do what is asked for, and is not to blame for it.
+    Unable,
     /// The other side was silent or too slow.
     Timeout,
     /// The other side does not have this repository, or does not show it to us.

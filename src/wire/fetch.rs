@@ -2,7 +2,7 @@
 //!
 //! What may be added, and why an `ACK` of ours must never reach git, is in `docs/architecture.md` ("Traps").
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use gix::ObjectId;
 
@@ -55,6 +55,21 @@ impl Scope {
     /// Returns whether all that the wants reach is asked for.
     pub fn is_whole(&self) -> bool {
         *self == Scope::default()
+    }
+
+    /// Returns whether some of what the wants reach is not asked for.
+    pub fn is_part(&self) -> bool {
+        !self.deepen.is_empty() || self.filter.is_some()
+    }
+
+    /// Returns the lines that say how deep the history shall be.
+    pub fn deepen_lines(&self) -> impl Iterator<Item = String> {
+        self.deepen.iter().map(|deepen| match deepen {
+            Deepen::To(depth) => format!("deepen {depth}"),
+            Deepen::Relative => "deepen-relative".into(),
+            Deepen::Since(time) => format!("deepen-since {time}"),
+            Deepen::Not(name) => format!("deepen-not {name}"),
+        })
     }
 
     /// Takes a line that is neither a want nor a have, nor about the manner of the answer.
@@ -129,6 +144,28 @@ impl FetchRequest {
             .collect()
     }
 
+    /// Returns the packets to send where all that is asked for is here, but for where history ends: git's own with `wants`
+    /// and `haves` added. The server takes note of the parents of what it hears of, and hears no more of them: so `haves`
+    /// come first, and each after its ancestors (`do_got_oid` in git's `upload-pack.c`).
+    pub fn claiming(&self, wants: &[ObjectId], haves: &[ObjectId]) -> Vec<Pkt> {
+        let had: HashSet<_> = haves.iter().collect();
+        let is_ours = |pkt: &Pkt| {
+            let id = pkt.text().strip_prefix(b"have ").and_then(|hex| ObjectId::from_hex(hex).ok());
+            id.is_some_and(|id| had.contains(&id))
+        };
+        let is_tail = |pkt: &Pkt| *pkt == Pkt::Flush || pkt.text() == b"done" || pkt.text().starts_with(b"have ");
+        let tail = self.packets.iter().position(is_tail).unwrap_or(self.packets.len());
+        let (head, tail) = self.packets.split_at(tail);
+        let ours = wants.iter().filter(|id| !self.wants.contains(id)).map(|id| Pkt::line(&format!("want {id}")));
+        let ours = ours.chain(haves.iter().map(|id| Pkt::line(&format!("have {id}"))));
+        head.iter().cloned().chain(ours).chain(tail.iter().filter(|pkt| !is_ours(pkt)).cloned()).collect()
+    }
+
+    /// Returns the packets as git sent them.
+    pub fn untouched(&self) -> &[Pkt] {
+        &self.packets
+    }
+
     /// Returns the answer that sends a pack without objects, for a request whose wants are all here already.
     pub fn empty_answer(&self, hash: gix::hash::Kind) -> Vec<Pkt> {
         let mut out = Vec::new();
@@ -153,11 +190,41 @@ fn empty_pack(hash: gix::hash::Kind) -> Vec<u8> {
     pack
 }
 
+/// How an answer changes where history ends (`shallow-info` in gitprotocol-v2(5)).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShallowInfo {
+    /// Commits whose parents are not sent.
+    pub shallow: BTreeSet<ObjectId>,
+    /// Commits whose parents were not here, and are sent.
+    pub unshallow: BTreeSet<ObjectId>,
+}
+
+impl ShallowInfo {
+    /// Takes a line of the section; returns whether it is one.
+    pub fn take(&mut self, line: &[u8]) -> bool {
+        let id = |word: &[u8]| ObjectId::from_hex(line.strip_prefix(word)?).ok();
+        if let Some(id) = id(b"shallow ") {
+            self.shallow.insert(id);
+        } else if let Some(id) = id(b"unshallow ") {
+            self.unshallow.insert(id);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Returns where history ends then, where it has ended at `before`.
+    pub fn after(&self, before: &[ObjectId]) -> BTreeSet<ObjectId> {
+        before.iter().chain(&self.shallow).filter(|id| !self.unshallow.contains(*id)).copied().collect()
+    }
+}
+
 /// Follows the answer to a `fetch` request and drops the `ACK`s of ids that git did not send.
 #[derive(Debug, Default)]
 pub struct AckFilter {
     ours: HashSet<ObjectId>,
     section: Section,
+    shallow_info: ShallowInfo,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -165,6 +232,7 @@ enum Section {
     #[default]
     Start,
     Acknowledgments,
+    ShallowInfo,
     Other,
     Pack,
 }
@@ -172,7 +240,7 @@ enum Section {
 impl AckFilter {
     /// Returns a filter for the answer to a request to which `ours` was added.
     pub fn new(ours: impl IntoIterator<Item = ObjectId>) -> Self {
-        AckFilter { ours: ours.into_iter().collect(), section: Section::Start }
+        AckFilter { ours: ours.into_iter().collect(), ..Self::default() }
     }
 
     /// Takes the next packet; returns whether it goes on to git.
@@ -182,6 +250,7 @@ impl AckFilter {
             (Section::Start, Pkt::Data(_)) => {
                 self.section = match pkt.text() {
                     b"acknowledgments" => Section::Acknowledgments,
+                    b"shallow-info" => Section::ShallowInfo,
                     b"packfile" => Section::Pack,
                     _ => Section::Other,
                 }
@@ -190,9 +259,17 @@ impl AckFilter {
                 let id = pkt.text().strip_prefix(b"ACK ").and_then(|rest| ObjectId::from_hex(rest).ok());
                 return !id.is_some_and(|id| self.ours.contains(&id));
             }
+            (Section::ShallowInfo, Pkt::Data(_)) => {
+                self.shallow_info.take(pkt.text());
+            }
             _ => {}
         }
         true
+    }
+
+    /// Returns what it has said of where history ends.
+    pub fn shallow_info(&self) -> &ShallowInfo {
+        &self.shallow_info
     }
 
     /// Returns whether the pack has begun: nothing but a flush is of interest from here on.
@@ -277,6 +354,36 @@ mod tests {
         assert_eq!(got[got.len() - 2].text(), format!("have {B}").as_bytes());
         let got = request(&[&format!("want {A}"), &format!("want {B}")]).with(&HashSet::from([a]), &[], &[]);
         assert_eq!(got[3..], [Pkt::line(&format!("want {B}")), Pkt::Flush]);
+    }
+
+    #[test]
+    fn claims_come_first() {
+        let (a, b): (ObjectId, ObjectId) = (A.parse().expect("hex"), B.parse().expect("hex"));
+        let lines = |got: &[Pkt]| -> Vec<_> {
+            got[3..].iter().map(|pkt| String::from_utf8_lossy(pkt.text()).into_owned()).collect()
+        };
+        let (want, have) = (|id| format!("want {id}"), |id| format!("have {id}"));
+        let depth = "deepen 1".to_owned();
+        let got = request(&[&want(A), &depth, &have(A), "done"]).claiming(&[a, b], &[b, a]);
+        assert_eq!(lines(&got), [want(A), depth.clone(), want(B), have(B), have(A), "done".into(), String::new()]);
+        let got = request(&[&want(A), &depth]).claiming(&[], &[a]);
+        assert_eq!(lines(&got), [want(A), depth, have(A), String::new()]);
+    }
+
+    #[test]
+    fn hears_where_history_ends() {
+        let (a, b): (ObjectId, ObjectId) = (A.parse().expect("hex"), B.parse().expect("hex"));
+        let mut filter = AckFilter::default();
+        let (shallow, unshallow) = (format!("shallow {A}"), format!("unshallow {B}"));
+        for line in ["shallow-info", &shallow, &unshallow, "shallow x"] {
+            assert!(filter.passes(&Pkt::line(line)));
+        }
+        filter.passes(&Pkt::Delim);
+        filter.passes(&Pkt::line("packfile"));
+        assert!(filter.in_pack());
+        let info = filter.shallow_info();
+        assert_eq!((info.shallow.first(), info.unshallow.first()), (Some(&a), Some(&b)));
+        assert_eq!(info.after(&[b]), BTreeSet::from([a]));
     }
 
     #[test]

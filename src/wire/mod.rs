@@ -10,7 +10,7 @@ pub mod pkt;
 pub mod refs;
 
 pub use advert::Advert;
-pub use fetch::{AckFilter, Deepen, FetchRequest, Scope};
+pub use fetch::{AckFilter, Deepen, FetchRequest, Scope, ShallowInfo};
 pub use git_request::GitRequest;
 pub use pkt::Pkt;
 pub use refs::{RefLine, RefList, RemoteRef};

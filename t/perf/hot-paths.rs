@@ -6,6 +6,7 @@ mod pack_writer;
 
 use std::fmt::Write as _;
 use std::hint::black_box;
+use std::io::Write;
 use std::sync::atomic::AtomicBool;
 
 use git_mirror_fetch::adapters::git::config::Config;
@@ -60,12 +61,13 @@ fn relay(times: u32) {
     let answers = encoded(refs.chain([Pkt::line("packfile")]).chain(pack).chain([Pkt::Flush]));
     for _ in 0..times {
         let mut to_git = Vec::with_capacity(answers.len());
-        let mut to_server = Vec::new();
+        let mut to_server: Box<dyn Write + Send> = Box::new(std::io::sink());
         let relay = &mut Relay {
             git_in: &mut PktReader::new(requests.as_slice(), "git"),
             git_out: &mut to_git,
             server_in: &mut PktReader::new(answers.as_slice(), "canonical"),
             server_out: &mut to_server,
+            reopen: &mut || unreachable!("there is no other connection"),
             stateless: false,
         };
         relay.run(|_| Default::default(), || ()).expect("a conversation");

@@ -50,6 +50,26 @@ impl Odb {
         commit.committer().ok().map(|who| who.seconds())
     }
 
+    /// Returns the parents of a commit; none for what is not here or no commit.
+    pub fn parents(&self, id: &ObjectId) -> Vec<ObjectId> {
+        use gix::objs::FindExt;
+        let mut buffer = Vec::new();
+        self.0.find_commit(id, &mut buffer).map_or_else(|_| Vec::new(), |commit| commit.parents().collect())
+    }
+
+    /// Returns the tags from `id` on to what they finally point to; none for anything else.
+    pub fn tags_from(&self, id: &ObjectId) -> Vec<ObjectId> {
+        use gix::objs::FindExt;
+        let (mut id, mut tags, mut buffer) = (*id, Vec::new(), Vec::new());
+        while tags.len() < 16
+            && let Ok(tag) = self.0.find_tag(&id, &mut buffer)
+        {
+            tags.push(id);
+            id = tag.target();
+        }
+        tags
+    }
+
     /// Returns `id`, or what it finally points to where it is an annotated tag.
     pub fn peel(&self, id: &ObjectId) -> ObjectId {
         use gix::objs::Find;

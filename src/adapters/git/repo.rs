@@ -208,8 +208,8 @@ impl Repo {
     ///
     /// # Errors
     /// [`Kind::Local`](crate::values::Kind::Local) where one is missing.
-    pub fn pack_these(&self, ids: &[ObjectId], base: &Path) -> Result<()> {
-        self.pack(&[], &lines(ids.iter()), None, base)
+    pub fn pack_these(&self, ids: &[ObjectId], quarantine: Option<&Path>, base: &Path) -> Result<()> {
+        self.pack(&[], &lines(ids.iter()), quarantine, base)
     }
 
     fn pack(&self, how: &[&str], input: &[u8], quarantine: Option<&Path>, base: &Path) -> Result<()> {
@@ -317,6 +317,18 @@ impl Repo {
     pub fn tips(&self) -> Result<Vec<ObjectId>> {
         let out = output(&mut self.git(["for-each-ref", "--format=%(objectname) %(refname)"]), b"")?;
         Ok(real_refs(&String::from_utf8_lossy(&out)).collect())
+    }
+
+    /// Returns the full names that at most `most` branches have at the remote `name`, by `refs/remotes/<name>/*`, those with the
+    /// latest commits first.
+    ///
+    /// # Errors
+    /// [`Kind::Local`](crate::values::Kind::Local) where git fails.
+    pub fn tracked_branches(&self, name: &str, most: usize) -> Result<Vec<String>> {
+        let count = format!("--count={most}");
+        let args = ["for-each-ref", "--sort=-committerdate", &count, "--format=%(refname:lstrip=3)"];
+        let out = output(self.git(args).arg(format!("refs/remotes/{name}/")), b"")?;
+        Ok(String::from_utf8_lossy(&out).lines().map(|name| format!("refs/heads/{name}")).collect())
     }
 
     /// Creates or moves refs, all or none, without reflogs.
@@ -465,7 +477,7 @@ fn real_refs(text: &str) -> impl Iterator<Item = ObjectId> {
     real.filter_map(|(hex, _)| hex.parse().ok())
 }
 
-fn lines<'a>(ids: impl Iterator<Item = &'a ObjectId>) -> Vec<u8> {
+pub(super) fn lines<'a>(ids: impl Iterator<Item = &'a ObjectId>) -> Vec<u8> {
     ids.flat_map(|id| format!("{id}\n").into_bytes()).collect()
 }
 

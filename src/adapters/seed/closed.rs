@@ -126,7 +126,16 @@ impl Links {
 
     /// Returns whether the packs hold together what `tips` reach, and nothing else.
     pub fn are_whole(&self, tips: &[ObjectId]) -> bool {
-        self.open.is_empty() && tips.iter().all(|tip| self.holds(tip)) && beside(&self.table, tips).is_none()
+        self.open.is_empty() && self.hold_only(tips)
+    }
+
+    /// Returns whether the packs hold together what `tips` reach but for files, and nothing else.
+    pub fn are_whole_but_for_files(&self, tips: &[ObjectId]) -> bool {
+        self.open.values().all(|kind| *kind == Kind::Blob) && self.hold_only(tips)
+    }
+
+    fn hold_only(&self, tips: &[ObjectId]) -> bool {
+        tips.iter().all(|tip| self.holds(tip)) && beside(&self.table, tips).is_none()
     }
 }
 

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -31,20 +32,21 @@ const MOVING: Duration = Duration::from_secs(600);
 const MOST: u64 = 1024;
 
 /// For whom packs are kept.
+#[derive(Debug, Clone)]
 pub struct Keep {
     holder: Option<Process>,
-    guarded: AtomicBool,
+    guarded: Arc<AtomicBool>,
 }
 
 impl Keep {
     /// Keeps packs until the git on the other side of our stdin has ended: by then it has written its refs.
     pub fn for_the_git_that_asks() -> Self {
-        Keep { holder: Process::at_the_other_end(), guarded: false.into() }
+        Keep { holder: Process::at_the_other_end(), guarded: Arc::default() }
     }
 
     /// Keeps packs until this process has ended: it writes the refs itself.
     pub fn for_this_process() -> Self {
-        Keep { holder: Process::this(), guarded: false.into() }
+        Keep { holder: Process::this(), guarded: Arc::default() }
     }
 
     /// Returns what a mark of it says.

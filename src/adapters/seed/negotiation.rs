@@ -64,11 +64,22 @@ pub enum Extent {
     Reached,
 }
 
+impl Extent {
+    /// Returns what a server is told of it.
+    pub(super) fn lines(self) -> Vec<String> {
+        match self {
+            Extent::Alone => vec!["filter tree:0".into()], // git-rev-list(1)
+            Extent::Reached => Vec::new(),
+        }
+    }
+}
+
 /// Wants objects by id, in one round.
 pub(super) struct ById<'a> {
     pub(super) wants: &'a [ObjectId],
     pub(super) haves: &'a [ObjectId],
-    pub(super) extent: Extent,
+    /// What else the server is told: how much of them shall come.
+    pub(super) lines: Vec<String>,
 }
 
 impl gix::protocol::fetch::Negotiate for ById<'_> {
@@ -77,9 +88,7 @@ impl gix::protocol::fetch::Negotiate for ById<'_> {
     }
 
     fn add_wants(&mut self, arguments: &mut gix::protocol::fetch::Arguments, _known: &[bool]) -> bool {
-        if self.extent == Extent::Alone {
-            arguments.filter("tree:0"); // git-rev-list(1)
-        }
+        self.lines.iter().for_each(|line| arguments.add_feature(line));
         self.wants.iter().for_each(|want| arguments.want(want));
         self.haves.iter().for_each(|have| arguments.have(have));
         !self.wants.is_empty()

@@ -164,6 +164,7 @@ impl Indexing<'_> {
             ["-c", "core.bigFileThreshold=16m", "-c", "core.deltaBaseCacheLimit=16m", "-c", "pack.threads=1"];
         let args = LITTLE.into_iter().chain(["index-pack", "--stdin", "--fix-thin"]);
         let mut command = self.repo.git_within(seconds, args);
+        command.env("GIT_NO_LAZY_FETCH", "1");
         self.repo.with_quarantine(&mut command, self.quarantine.path());
         // git has an array of all objects; nothing else may be larger than what one object may have (git's wrapper.c).
         let limit = super::ALLOC_LIMIT as u64 + u64::from(objects) * 200;
@@ -213,14 +214,16 @@ impl Read for Told<'_> {
     }
 }
 
-/// Returns the `--strict=…` that git-fetch(1) would give to `git index-pack`; `None` where no check is asked for.
+/// Returns the `--strict=…` that git-fetch(1) would give to `git index-pack`; `None` where no check is asked for. Where not all
+/// that objects lead to comes (`part`), the objects alone are checked.
 ///
 /// Source: `fetch.fsckObjects`, `fetch.fsck.<msg-id>`, `fetch.fsck.skipList` in git-config(1).
-pub fn strict_option(config: &Config) -> Option<String> {
+pub fn strict_option(config: &Config, part: bool) -> Option<String> {
     if !config.bool("fetch.fsckobjects").or_else(|| config.bool("transfer.fsckobjects")).unwrap_or(false) {
         return None;
     }
     let items: Vec<String> =
         config.under("fetch.fsck.").map(|(id, value)| format!("{id}={}", PathBuf::from(value).display())).collect();
-    Some(if items.is_empty() { "--strict".into() } else { format!("--strict={}", items.join(",")) })
+    let option = if part { "--fsck-objects" } else { "--strict" };
+    Some(if items.is_empty() { option.into() } else { format!("{option}={}", items.join(",")) })
 }

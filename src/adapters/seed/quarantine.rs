@@ -64,6 +64,21 @@ impl Quarantine {
         self.dir.path().join("pack")
     }
 
+    /// Has the packs go in as packs whose objects may lead to some that are not there, as the server that was asked for
+    /// `text`, lines of `<id> <ref>`, has promised them (partial-clone.txt in git's documentation; `create_promisor_file` in
+    /// its `fetch-pack.c`). Nothing prunes them, so that they need not be kept.
+    ///
+    /// # Errors
+    /// [`Kind::Local`] where that cannot be written.
+    pub fn promise(&self, text: &str) -> Result<()> {
+        for pack in self.files("pack")? {
+            let file = pack.with_extension("promisor");
+            let doing = format!("cannot write {}", file.display());
+            std::fs::write(file, text).map_err(Error::doing(Kind::Local, doing))?;
+        }
+        Ok(())
+    }
+
     /// Moves all packs into the repository, to be kept as `keep` says. Files get mode 0444 and are synced where `sync` says
     /// so. Returns the paths of their indexes there.
     ///
@@ -77,11 +92,13 @@ impl Quarantine {
             let name = to.join(format!("{}.keep", own_name(&pack, keep, repo.hash)));
             let mark = pack.with_extension("keep");
             let doing = format!("cannot write {}", mark.display());
-            keep::put(keep, &mark).map_err(Error::doing(Kind::Local, doing))?;
+            if !pack.with_extension("promisor").exists() {
+                keep::put(keep, &mark).map_err(Error::doing(Kind::Local, doing))?;
+            }
             // The mark first, and the index last: a pack is there for git once its index is.
-            for extension in ["keep", "pack", "rev", "idx"] {
+            for extension in ["keep", "promisor", "pack", "rev", "idx"] {
                 let file = pack.with_extension(extension);
-                if (extension != "rev" || file.exists())
+                if (matches!(extension, "pack" | "idx") || file.exists())
                     && let Err(err) = place(&file, &name.with_extension(extension), sync)
                 {
                     keep::remove(&name);
@@ -202,7 +219,7 @@ pub fn drop_but(repo: &Repo, keep: &Keep, indexes: &[PathBuf], tips: &[ObjectId]
     drop(contents);
     let quarantine = Quarantine::create(repo)?;
     if !stay.is_empty() {
-        repo.pack_these(&stay, &quarantine.packs().join("pack"))?;
+        repo.pack_these(&stay, None, &quarantine.packs().join("pack"))?;
         quarantine.accept(repo, keep, false)?;
     }
     for index in indexes {
@@ -225,7 +242,7 @@ pub fn keep_loose(repo: &Repo, keep: &Keep, since: SystemTime) -> Result<()> {
         return Ok(());
     }
     let quarantine = Quarantine::create(repo)?;
-    repo.pack_these(&loose, &quarantine.packs().join("pack"))?;
+    repo.pack_these(&loose, None, &quarantine.packs().join("pack"))?;
     quarantine.accept(repo, keep, false).map(drop)
 }
 

@@ -1,6 +1,7 @@
 //! A conversation with a mirror: gix-protocol speaks the client's side.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -18,7 +19,7 @@ use crate::adapters::net::channel::Channel;
 use crate::adapters::net::watch::Held;
 use crate::values::{Error, Kind, Result, SafeText, url_key};
 use crate::wire::mirror_command::{Decoder, Feature};
-use crate::wire::{Pkt, RefLine, RefList};
+use crate::wire::{Pkt, RefLine, RefList, Scope, ShallowInfo};
 
 /// Most names for which a `ref-prefix` each is sent; with more, all branches and tags are listed.
 pub const MAX_PREFIXES: usize = 64;
@@ -229,13 +230,47 @@ impl Session {
     /// # Errors
     /// [`Kind::Protocol`] where the mirror refuses or breaks off; [`Kind::Proof`] where the pack is damaged.
     pub fn fetch(&mut self, wants: &[ObjectId], haves: &[ObjectId], odb: &Odb, indexing: &Indexing) -> Result<u64> {
-        self.fetch_by(&mut Negotiation::new(wants, haves, odb)?, haves, odb, indexing)
+        let thin = (!haves.is_empty()).then_some(odb);
+        let got = self.fetch_by(&mut Negotiation::new(wants, haves, odb)?, thin, None, indexing);
+        got.map(|(objects, _)| objects)
     }
 
     /// Returns whether the mirror leaves objects out where it is told so (`uploadpack.allowFilter`).
     pub fn takes_filter(&self) -> bool {
+        self.takes("filter")
+    }
+
+    /// Returns whether the mirror sends a part of a history.
+    pub fn takes_depth(&self) -> bool {
+        self.takes("shallow")
+    }
+
+    fn takes(&self, feature: &str) -> bool {
         let fetch = self.handshake.capabilities.capability("fetch");
-        fetch.is_some_and(|fetch| fetch.supports("filter").unwrap_or(false))
+        fetch.is_some_and(|fetch| fetch.supports(feature).unwrap_or(false))
+    }
+
+    /// Fetches the part `scope` of what `wants` reach into a quarantine, in one round: what `haves` reach need not come.
+    /// With `include_tag`, tags come with what they name. Returns how many objects came, and how that changes where
+    /// history ends. `shallow` is the file in which that is: in the form of `.git/shallow`, and changed likewise; there
+    /// need not be one.
+    ///
+    /// # Errors
+    /// As for [`Session::fetch`].
+    pub fn fetch_part(
+        &mut self,
+        (wants, haves): (&[ObjectId], &[ObjectId]),
+        (scope, include_tag): (&Scope, bool),
+        shallow: &Path,
+        odb: &Odb,
+        indexing: &Indexing,
+    ) -> Result<(u64, ShallowInfo)> {
+        let filter = scope.filter.iter().map(|spec| format!("filter {spec}"));
+        let tags = include_tag.then(|| "include-tag".to_owned());
+        let lines = scope.deepen_lines().chain(filter).chain(tags).collect();
+        // Where history goes on, what was its end is here.
+        let thin = (!haves.is_empty() || shallow.exists()).then_some(odb);
+        self.fetch_by(&mut ById { wants, haves, lines }, thin, Some(shallow), indexing)
     }
 
     /// Fetches the objects `wants`, of whatever kind, into a quarantine, to this `extent`; returns how many came. A server
@@ -251,26 +286,29 @@ impl Session {
         odb: &Odb,
         indexing: &Indexing,
     ) -> Result<u64> {
-        self.fetch_by(&mut ById { wants, haves, extent }, haves, odb, indexing)
+        let thin = (!haves.is_empty()).then_some(odb);
+        let got = self.fetch_by(&mut ById { wants, haves, lines: extent.lines() }, thin, None, indexing);
+        got.map(|(objects, _)| objects)
     }
 
+    /// `thin` is where what others are deltas of may be; `shallow` a file of its own that says where history ends.
     fn fetch_by(
         &mut self,
         negotiation: &mut impl gix::protocol::fetch::Negotiate,
-        haves: &[ObjectId],
-        odb: &Odb,
+        thin: Option<&Odb>,
+        shallow: Option<&Path>,
         indexing: &Indexing,
-    ) -> Result<u64> {
+    ) -> Result<(u64, ShallowInfo)> {
         let mut outcome: Option<Result<u64>> = None;
         let allowance = self.allowance.clone();
         allowance.set(MAX_TALK);
-        let shallow_file = indexing.repo.common_dir.join("shallow");
+        // Where it is the repository's, nothing may change it: git does.
+        let shallow_file = shallow.map_or_else(|| indexing.repo.common_dir.join("shallow"), Path::to_owned);
         let fetched = gix::protocol::fetch(
             negotiation,
             |reader, _progress, stop| {
                 allowance.set(Allowance::ANY);
-                let thin = (!haves.is_empty()).then(|| odb.0.clone());
-                let got = indexing.run(reader, thin, stop);
+                let got = indexing.run(reader, thin.map(|odb| odb.0.clone()), stop);
                 // The mirror still has to end its answer.
                 allowance.set(MAX_FAREWELL);
                 indexing.numbers.resolved.store(0, Relaxed);
@@ -294,16 +332,28 @@ impl Session {
                 shallow_file,
                 shallow: &gix::protocol::fetch::Shallow::NoChange,
                 tags: gix::protocol::fetch::Tags::None,
-                reject_shallow_remote: true,
+                reject_shallow_remote: shallow.is_none(),
             },
         );
         match (outcome, fetched) {
             (Some(Err(err)), _) => Err(err),
             (_, Err(err)) => Err(told(&self.who, &self.channel, &err)),
-            (Some(Ok(objects)), Ok(_)) => Ok(objects),
+            (Some(Ok(objects)), Ok(ended)) => Ok((objects, shallow_info(ended.as_ref()))),
             (None, Ok(_)) => Err(Error::new(Kind::Protocol, "it sent no pack")),
         }
     }
+}
+
+fn shallow_info(outcome: Option<&gix::protocol::fetch::Outcome>) -> ShallowInfo {
+    use gix::protocol::fetch::response::ShallowUpdate;
+    let mut info = ShallowInfo::default();
+    for update in outcome.iter().flat_map(|outcome| outcome.last_response.shallow_updates()) {
+        match update {
+            ShallowUpdate::Shallow(id) => info.shallow.insert(*id),
+            ShallowUpdate::Unshallow(id) => info.unshallow.insert(*id),
+        };
+    }
+    info
 }
 
 fn agent() -> gix::protocol::command::Feature {

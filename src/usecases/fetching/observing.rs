@@ -30,7 +30,9 @@ impl Outcome {
     pub fn of(err: &Error) -> Option<Self> {
         let failure = match err.kind {
             Kind::Nothing => return Some(Outcome::HadNothing),
-            Kind::Config | Kind::Usage | Kind::Local | Kind::Told | Kind::Spent | Kind::NoRoom => return None,
+            Kind::Config | Kind::Usage | Kind::Local | Kind::Told | Kind::Spent | Kind::NoRoom | Kind::Unable => {
+                return None;
+            }
             Kind::Proof => Failure::Corrupt,
             Kind::NotFound => Failure::NotFound,
             Kind::Channel | Kind::Protocol | Kind::Timeout | Kind::Unproved => Failure::Trouble,
@@ -113,6 +115,7 @@ mod tests {
             (Kind::Nothing, None),
             (Kind::Local, None),
             (Kind::Spent, None),
+            (Kind::Unable, None),
         ] {
             assert_eq!(failure(kind), want, "{kind:?}");
         }

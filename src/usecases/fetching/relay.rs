@@ -10,7 +10,7 @@ use gix::ObjectId;
 
 use crate::adapters::net::pktio::{self, PktReader};
 use crate::usecases::fetching::observing::Canonical;
-use crate::usecases::fetching::seeding::{Left, Rest, Seeded, Wanted};
+use crate::usecases::fetching::seeding::{Held, Left, Rest, Seeded, Wanted};
 use crate::values::{Error, Kind, Result};
 use crate::wire::{AckFilter, FetchRequest, Pkt, RefList};
 
@@ -35,6 +35,9 @@ pub struct Seen {
     pub figures: Canonical,
 }
 
+/// A connection to canonical: from it, and to it.
+pub type Connection<S> = (PktReader<S>, Box<dyn Write + Send>);
+
 /// One relayed connection.
 pub struct Relay<'a, I, S, O: Write> {
     /// From git.
@@ -44,7 +47,9 @@ pub struct Relay<'a, I, S, O: Write> {
     /// From canonical.
     pub server_in: &'a mut PktReader<S>,
     /// To canonical.
-    pub server_out: &'a mut dyn Write,
+    pub server_out: &'a mut Box<dyn Write + Send>,
+    /// Opens the connection to canonical anew.
+    pub reopen: &'a mut dyn FnMut() -> Result<Connection<S>>,
     /// Whether each request is a connection of its own: then a lone flush, git's farewell, is not for the server.
     pub stateless: bool,
 }
@@ -123,12 +128,14 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
             seen.wants.clone_from(&request.wants); // later rounds repeat them
             seen.clone = request.haves.is_empty();
         }
-        if seen.seeded.is_none() && !seen.canonical_asked && request.scope.is_whole() {
+        let understood = request.scope.unknown.is_none();
+        if seen.seeded.is_none() && !seen.canonical_asked && understood {
             seen.seeded = Some(seed(&Wanted {
                 wants: &request.wants,
                 haves: &request.haves,
                 include_tag: request.include_tag,
                 clone: seen.clone,
+                scope: &request.scope,
                 by_canonical: true,
                 canonical: &seen.canonical,
             }));
@@ -136,7 +143,13 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         if !seen.canonical_asked {
             seen.from_canonical = seen.seeded.as_ref().map_or(0, |seeded| seeded.from_canonical);
         }
-        let ours = seen.seeded.as_ref().filter(|_| request.scope.is_whole());
+        if let Some(left) = seen.seeded.as_mut().filter(|_| understood).map(|seeded| &mut seeded.left)
+            && matches!(left, Left::Held(_))
+            && let Left::Held(held) = std::mem::take(left)
+        {
+            return self.fetch_held(&request, seen, held);
+        }
+        let ours = seen.seeded.as_ref().filter(|_| understood);
         let all = Rest::default();
         let rest = match ours.map(|seeded| &seeded.left) {
             Some(Left::Nothing) => {
@@ -146,13 +159,18 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
                 return Ok(true);
             }
             Some(Left::Rest(rest)) => rest,
-            None => &all,
+            Some(Left::Held(_)) | None => &all,
         };
-        seen.canonical_asked = true;
         let packets = request.with(&rest.here, &rest.tags, &rest.haves);
         let added = rest.haves.iter().filter(|id| !request.haves.contains(id)).copied();
         let mut filter = AckFilter::new(added);
         self.ask(&packets);
+        self.pass_on(seen, &mut filter)
+    }
+
+    /// Passes canonical's answer to a request for objects on.
+    fn pass_on(&mut self, seen: &mut Seen, filter: &mut AckFilter) -> Result<bool> {
+        seen.canonical_asked = true;
         let before = self.server_in.bytes;
         let answer = self.answer(|pkt| filter.passes(pkt))?;
         let bytes = self.server_in.bytes - before;
@@ -161,6 +179,59 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         seen.figures.moved.0 += bytes;
         seen.figures.moved.1 += answer.rest;
         Ok(answer.whole)
+    }
+
+    /// Asks canonical where history ends, all else being here, and holds its answer until that is known. Where it ends
+    /// elsewhere than where it was thought to, the request goes out as git sent it: over a connection of its own, as a
+    /// server keeps to what it was told first.
+    fn fetch_held(&mut self, request: &FetchRequest, seen: &mut Seen, held: Box<Held>) -> Result<bool> {
+        seen.canonical_asked = true;
+        let added = held.haves.iter().filter(|id| !request.haves.contains(id)).copied();
+        let mut filter = AckFilter::new(added);
+        self.ask(&request.claiming(&held.tags, &held.haves));
+        let before = self.server_in.bytes;
+        let head = self.head(&mut filter);
+        seen.from_canonical += self.server_in.bytes - before;
+        let (head, held) = (head?, Some(held).filter(|_| filter.in_pack()));
+        let Some(held) = held else {
+            // It wants to hear more, or has refused; either is for git.
+            let whole = head.last() == Some(&Pkt::Flush);
+            pktio::write(&mut *self.git_out, &head, "git")?;
+            return Ok(whole);
+        };
+        if held.settle(filter.shallow_info()) {
+            pktio::write(&mut *self.git_out, &head, "git")?;
+            return self.pass_on(seen, &mut filter);
+        }
+        if let Some(seeded) = seen.seeded.as_mut() {
+            seeded.from.clear(); // nothing of it is used
+        }
+        if self.stateless {
+            let before = self.server_in.bytes;
+            while self.server_in.read()?.is_some_and(|pkt| pkt != Pkt::Flush) {}
+            seen.from_canonical += self.server_in.bytes - before;
+        } else {
+            let (server_in, server_out) = (self.reopen)()?;
+            *self.server_in = server_in;
+            *self.server_out = server_out;
+        }
+        self.ask(request.untouched());
+        self.pass_on(seen, &mut AckFilter::default())
+    }
+
+    /// Reads what is in an answer before its pack, without what `filter` holds back; all of it where there is no pack.
+    fn head(&mut self, filter: &mut AckFilter) -> Result<Vec<Pkt>> {
+        let mut head = Vec::new();
+        while let Some(pkt) = self.server_in.read()? {
+            let last = pkt == Pkt::Flush;
+            if filter.passes(&pkt) {
+                head.push(pkt);
+            }
+            if last || filter.in_pack() {
+                break;
+            }
+        }
+        Ok(head)
     }
 
     /// Sends a request to canonical. Where canonical has gone, reading its answer will tell.
@@ -210,8 +281,11 @@ mod tests {
     fn fails(answer: &[u8], git_out: &mut impl Write) -> String {
         let mut git_in = PktReader::new(&b"0014command=ls-refs\n0000"[..], "git");
         let mut server_in = PktReader::new(answer, "h.example");
-        let server_out = &mut std::io::sink();
-        let mut relay = Relay { git_in: &mut git_in, git_out, server_in: &mut server_in, server_out, stateless: false };
+        let server_out: &mut Box<dyn Write + Send> = &mut (Box::new(std::io::sink()) as _);
+        let reopen: &mut dyn FnMut() -> Result<Connection<_>> =
+            &mut || Err(Error::new(Kind::Channel, "there is no other connection"));
+        let (git_in, server_in) = (&mut git_in, &mut server_in);
+        let mut relay = Relay { git_in, git_out, server_in, server_out, reopen, stateless: false };
         relay.run(|_| Seeded::default(), || ()).expect_err("it fails").message
     }
 

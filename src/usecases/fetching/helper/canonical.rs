@@ -16,6 +16,30 @@ use crate::values::{Error, Kind, Result};
 use crate::wire::Pkt;
 use crate::wire::mirror_command::{Request, from_v0};
 
+/// Opens one more channel to canonical, for objects, where each is a connection that persists.
+///
+/// # Errors
+/// Those of the connection.
+pub(super) fn open(remote: Remote, program: Option<&str>) -> Result<Channel> {
+    open_for(remote, program, Service::UploadPack)
+}
+
+fn open_for(remote: Remote, program: Option<&str>, service: Service) -> Result<Channel> {
+    let Remote { url, config, family, report, .. } = remote;
+    let opening = Opening {
+        role: Role::Canonical,
+        service,
+        program,
+        version: config.number("protocol.version").map_or(2, |n| n.min(2) as u8),
+        family,
+        connect_by: None,
+        guard: None,
+        config,
+        report,
+    };
+    Channel::open(url, &opening)
+}
+
 impl<O: Write + AsFd> Helper<'_, O> {
     /// Opens the channel to canonical; `None` where git must fall back.
     pub(super) fn open(&mut self, service: Service) -> Result<Option<Channel>> {
@@ -28,20 +52,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             }
             return Ok(Some(http.into_channel(service)));
         }
-        let opened = Channel::open(
-            &self.url,
-            &Opening {
-                role: Role::Canonical,
-                service,
-                program: self.program.as_deref(),
-                version: self.config.number("protocol.version").map_or(2, |n| n.min(2) as u8),
-                family: self.family,
-                connect_by: None,
-                guard: None,
-                config: &self.config,
-                report: self.report,
-            },
-        );
+        let opened = open_for(self.remote(), self.program.as_deref(), service);
         opened.map(Some).inspect_err(|_| self.note_unreached())
     }
 

@@ -49,12 +49,15 @@ pub struct Invocation {
     pub remote: String,
     /// The canonical URL.
     pub url: String,
+    /// Whether git takes it for its own program for this transport, of which it may ask for single files as well.
+    pub in_place_of_git: bool,
 }
 
 struct Helper<'a, O> {
     remote: String,
     /// The URL as git gave it.
     given: String,
+    in_place_of_git: bool,
     /// The URL that is used.
     url: GitUrl,
     config: Config,
@@ -94,6 +97,7 @@ pub fn run(
     let mut helper = Helper {
         remote: invocation.remote,
         given: invocation.url,
+        in_place_of_git: invocation.in_place_of_git,
         url,
         config,
         repo: std::env::var_os("GIT_DIR").and_then(|_| Repo::discover()),
@@ -119,7 +123,8 @@ impl<O: Write + AsFd> Helper<'_, O> {
                 "capabilities" => {
                     let http = "fetch\npush\ncheck-connectivity\nobject-format\n";
                     let more = if self.http.is_some() { http } else { "" };
-                    self.say(&format!("connect\noption\n{more}\n"))?;
+                    let files = if self.in_place_of_git { "get\n" } else { "" };
+                    self.say(&format!("connect\noption\n{more}{files}\n"))?;
                     if self.http.is_some() {
                         self.http_capabilities()?;
                     }
@@ -238,7 +243,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             self.config = self.config.clone().with_run(&[], &["true".into()]);
         }
         pktio::write(&mut self.git_out, &packets, "git")?;
-        let mut writer = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
+        let mut writer: Box<dyn Write + Send> = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
         // A git that is killed tells nobody.
         // While git waits for us: it closes its ends before it has written its refs.
         let keep = Keep::for_the_git_that_asks();
@@ -247,14 +252,21 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let Self { remote, url, config, family, report, .. } = self;
         let remote = Remote { name: remote, url, config, family: *family, report: *report };
         let early = Cell::new(None);
-        // Canonical alone serves a part of a history.
-        let part = |option: &String| option.starts_with("option depth") || option.starts_with("option filter");
-        let whole = !self.options.iter().any(part);
+        let program = self.program.as_deref();
+        let mut reopened = Vec::new();
+        let mut reopen = || {
+            let open = Open::read(canonical::open(remote, program)?, url)?;
+            let Open { mut channel, server, .. } = open;
+            let writer: Box<dyn Write + Send> = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
+            reopened.push(channel);
+            Ok((server, writer))
+        };
         let mut seen = Relay {
             git_in: &mut self.git_in,
             git_out: &mut self.git_out,
             server_in: &mut server,
-            server_out: &mut *writer,
+            server_out: &mut writer,
+            reopen: &mut reopen,
             stateless,
         }
         .run(
@@ -264,14 +276,20 @@ impl<O: Write + AsFd> Helper<'_, O> {
             },
             || {
                 let empty = || now().is_some_and(|repo| repo.has_refs().is_ok_and(|has| !has));
-                if whole && empty() {
+                if empty() {
                     early.set(connect_early(remote));
                 }
             },
         )?;
         drop(early);
         drop((with_git, writer));
-        let code = channel.finish();
+        let code = match reopened.pop() {
+            Some(last) => {
+                drop(channel); // it was given up, with what it had to say yet
+                last.finish()
+            }
+            None => channel.finish(),
+        };
         if seen.seeded.is_some() {
             self.repo = now();
         }
@@ -301,7 +319,8 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let Some(repo) = &self.repo else { return };
         let tells = |left: &Left| matches!(left, Left::Rest(rest) if !rest.haves.is_empty());
         let gave_all = |seeded: &Seeded| seeded.from.is_empty() && !tells(&seeded.left);
-        if !seen.canonical_asked || seen.seeded.as_ref().is_none_or(gave_all) {
+        let promised = |seeded: &Seeded| seeded.promised || gave_all(seeded);
+        if !seen.canonical_asked || seen.seeded.as_ref().is_none_or(promised) {
             return;
         }
         os::wait_reader_gone(&self.git_out, GIT_IS_DONE);
@@ -378,9 +397,10 @@ impl<O: Write + AsFd> Helper<'_, O> {
         chooser.keep(std::mem::take(&mut seeded.observed), seen.figures, online, wants);
     }
 
-    /// Tells who gave how much.
+    /// Tells who gave how much; not where git fetches in the midst of something else.
     fn close(&self, seen: &Seen) {
-        let Some(seeded) = seen.seeded.as_ref().filter(|s| !s.from.is_empty()) else { return };
+        let told = |seeded: &&Seeded| !seeded.from.is_empty() && !seeded.lazy;
+        let Some(seeded) = seen.seeded.as_ref().filter(told) else { return };
         if self.config.bool("mirror.quiet").unwrap_or(false) {
             return;
         }

@@ -19,7 +19,7 @@ use crate::decide::patience::{Came, Whom};
 use crate::decide::plan::{self, Manner};
 use crate::usecases::fetching::remote::Remote;
 use crate::values::{Error, Event, GitUrl, Kind, Mirror, Origin, RefSpace, Result, Transport, url_key};
-use crate::wire::RefLine;
+use crate::wire::{RefLine, RefList};
 
 /// Of a fetch of fewer bytes all the time counts as asking: the bytes are not what it takes.
 const SMALL: u64 = 64 * 1024;
@@ -135,7 +135,11 @@ impl Seeder<'_> {
             .map(|r| r.name.as_str())
             .filter(|_| wanted.canonical.refs.len() <= MAX_PREFIXES);
         let listed: BTreeSet<&str> = listed.chain(names.iter().copied()).collect();
-        let theirs = session.ls_refs(&listed, wanted.clone, |r| names.contains(r.name) || is_wanted(r))?;
+        let theirs = if names.is_empty() {
+            RefList::default() // nothing that is wanted has a name: it is wanted by id
+        } else {
+            session.ls_refs(&listed, wanted.clone, |r| names.contains(r.name) || is_wanted(r))?
+        };
         watch.pause(true); // what takes time now is ours, until it is asked again
         if let Some(salvage) = saved.take_if(|saved| saved.fits(space, &theirs)) {
             return self.complete(Conversation { session, watch, wanted, theirs: &theirs }, salvage, saved);
@@ -147,7 +151,7 @@ impl Seeder<'_> {
         tracing::debug!(?request, ?manner, "ask a mirror");
         let quarantine = Quarantine::create(self.repo)?;
         let mut partials = Vec::new();
-        let got = self.fetching(watch, &quarantine, &mut partials, |indexing| {
+        let got = self.fetching(watch, (&quarantine, false), &mut partials, |indexing| {
             session.fetch(&request.wants, wanted.haves, &odb, indexing)
         });
         let objects = match got {

@@ -16,7 +16,7 @@ use crate::decide::plan::Manner;
 use crate::usecases::fetching::choosing::{Decision, warn_of_settings};
 use crate::usecases::fetching::observing::{Canonical, Observed, Outcome};
 use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result};
-use crate::wire::RefLine;
+use crate::wire::{RefLine, Scope};
 
 impl Seeder<'_> {
     /// Fills `refs/mirror/<host>/*` with what `sources`, the left sides of refspecs, name on the first mirror that gives
@@ -95,8 +95,9 @@ impl Seeder<'_> {
         if wants.is_empty() {
             return Ok((0, None));
         }
+        let (scope, canonical) = (&Scope::default(), &theirs);
         let wanted =
-            Wanted { wants: &wants, haves, include_tag: false, clone: false, canonical: &theirs, by_canonical: false };
+            Wanted { wants: &wants, haves, include_tag: false, clone: false, scope, canonical, by_canonical: false };
         match self.why(&watch, self.ask_on(&mut session, &watch, space, &wanted, Manner::Usual, &mut None)) {
             Ok(gift) => {
                 state::note(self.repo, space, Ending::Gave, gift.bytes);

@@ -9,13 +9,17 @@ mod connecting;
 mod conversation;
 mod fill;
 mod gift;
+mod held;
+mod lazy;
 mod offering;
 mod salvage;
+mod scoped;
 mod taking;
 mod under_way;
 
 pub use connecting::Early;
 pub use gift::Part;
+pub use held::Held;
 pub use under_way::{Left, Rest, Seeded};
 
 use std::cell::Cell;
@@ -42,7 +46,7 @@ use crate::usecases::fetching::learning::Learner;
 use crate::usecases::fetching::observing::{Observed, Outcome};
 use crate::usecases::fetching::remote::Remote;
 use crate::values::{Error, Event, Kind, Mirror, RefSpace, Result, SafeText};
-use crate::wire::RefList;
+use crate::wire::{RefList, Scope};
 
 /// What a mirror is measured by where there is no canonical server, in bytes a second: one that is slow is better than none.
 const ALONE: f64 = 20e3;
@@ -60,6 +64,8 @@ pub struct Wanted<'a> {
     pub include_tag: bool,
     /// Whether nothing is here yet.
     pub clone: bool,
+    /// Which part is wanted of what they reach.
+    pub scope: &'a Scope,
     /// Canonical's refs.
     pub canonical: &'a RefList,
     /// Whether those are canonical's, and not the mirror's own for want of canonical.
@@ -120,7 +126,10 @@ impl Seeder<'_> {
     }
 
     fn try_seed(&self, wanted: &Wanted) -> Result<Seeded> {
-        let mirrors = self.mirrors_for(wanted)?;
+        if wanted.scope.is_part() {
+            return self.try_seed_part(wanted);
+        }
+        let mirrors = self.mirrors_for(wanted, false)?;
         if mirrors.is_empty() {
             return Ok(Seeded::default());
         }
@@ -134,13 +143,17 @@ impl Seeder<'_> {
         seeding.end(self.repo)
     }
 
-    /// Returns the mirrors to ask, in their order; none where nothing is to be seeded.
-    fn mirrors_for(&self, wanted: &Wanted) -> Result<Vec<(Mirror, RefSpace)>> {
+    /// Returns the mirrors to ask, in their order; none where nothing is to be seeded. `lazy` tells that git wants what a
+    /// partial clone lacks.
+    fn mirrors_for(&self, wanted: &Wanted, lazy: bool) -> Result<Vec<(Mirror, RefSpace)>> {
         let Remote { name, url, config, .. } = self.remote;
-        if Repo::is_partial(config) || config.mirrors(name, url.raw()).is_empty() || wanted.wants.is_empty() {
+        if config.mirrors(name, url.raw()).is_empty() || wanted.wants.is_empty() {
             return Ok(Vec::new());
         }
-        if wanted.haves.is_empty() && self.repo.has_refs()? {
+        if wanted.scope.filter.is_none() && Repo::is_partial(config) {
+            return Ok(Vec::new()); // `--no-filter`: what is here may have holes
+        }
+        if !lazy && wanted.haves.is_empty() && self.repo.has_refs()? {
             // `--refetch` or `fetch.negotiationAlgorithm=noop`: git wants it all anew, from canonical.
             return Ok(Vec::new());
         }
@@ -275,7 +288,7 @@ impl Seeder<'_> {
     fn leave(&self, who: String, space: &RefSpace, err: Error) {
         state::note(self.repo, space, Ending::Left(SafeText::new(&err.message)), 0);
         self.remote.report.event(match err.kind {
-            Kind::Nothing => Event::Detail(format!("mirror: {who}: {}", err.message)),
+            Kind::Nothing | Kind::Unable => Event::Detail(format!("mirror: {who}: {}", err.message)),
             _ => Event::Left { mirror: who, reason: err.message },
         });
     }

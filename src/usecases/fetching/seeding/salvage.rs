@@ -209,7 +209,7 @@ impl Seeder<'_> {
     }
 
     /// Opens a connection to canonical beside git's own.
-    fn open_canonical(&self) -> Result<(Session, Watch)> {
+    pub(super) fn open_canonical(&self) -> Result<(Session, Watch)> {
         let no_use = || Error::new(Kind::Nothing, "it cannot be asked for single objects");
         let began = Instant::now();
         let limits = limits(self.remote.config);
@@ -229,7 +229,9 @@ impl Seeder<'_> {
     pub(super) fn fetch_tags(&self, quarantine: &Quarantine, tags: &[ObjectId], haves: &[ObjectId]) -> Result<u64> {
         let (mut session, watch) = self.open_canonical()?;
         let inside = Odb::at(quarantine.path(), self.repo.hash)?;
-        self.fetching(&watch, quarantine, &mut Vec::new(), |indexing| session.fetch(tags, haves, &inside, indexing))
+        self.fetching(&watch, (quarantine, false), &mut Vec::new(), |indexing| {
+            session.fetch(tags, haves, &inside, indexing)
+        })
     }
 
     fn ask_canonical(&self, wanted: &Wanted, salvage: Salvage) -> Result<Gift> {
@@ -309,7 +311,7 @@ impl Seeder<'_> {
             let Salvage { quarantine, partials, asked_for, .. } = salvage;
             asked_for.extend(&wants);
             watch.pause(false);
-            let got = self.fetching(watch, quarantine, partials, |indexing| {
+            let got = self.fetching(watch, (quarantine, false), partials, |indexing| {
                 session.fetch_by_id(&wants, haves, extent, &inside, indexing)
             });
             watch.pause(true);

@@ -75,7 +75,7 @@ impl Seeder<'_> {
             let (later, left): (Vec<_>, Vec<_>) = missing.into_iter().partition(|tag| is_of(wanted, tag, &unsure));
             tags_left = left;
             match self.add(&quarantine, &shown, &request.wants, || {
-                self.fetching(watch, &quarantine, &mut Vec::new(), |indexing| {
+                self.fetching(watch, (&quarantine, false), &mut Vec::new(), |indexing| {
                     session.fetch(&shown, &request.wants, &inside, indexing)
                 })
             }) {
@@ -173,11 +173,12 @@ impl Seeder<'_> {
         Ok(parts)
     }
 
-    /// Has `fetch` fetch something, and tells how far it is; what breaks off goes to `partials`.
+    /// Has `fetch` fetch something into a quarantine, a `part` of a history or the whole, and tells how far it is; what breaks
+    /// off goes to `partials`.
     pub(super) fn fetching(
         &self,
         watch: &Watch,
-        quarantine: &Quarantine,
+        (quarantine, part): (&Quarantine, bool),
         partials: &mut Vec<Partial>,
         fetch: impl FnOnce(&Indexing) -> Result<u64>,
     ) -> Result<u64> {
@@ -186,7 +187,7 @@ impl Seeder<'_> {
             repo: self.repo,
             quarantine,
             numbers: Arc::clone(&numbers),
-            strict: strict_option(self.remote.config),
+            strict: strict_option(self.remote.config, part),
             partial: RefCell::default(),
         };
         let ended = AtomicBool::new(false);
@@ -229,7 +230,7 @@ impl Seeder<'_> {
 
 /// Returns whether a pack of `objects` is synced. Where git would have unpacked it, that is as `core.fsync` has it for loose
 /// objects, which by default are not.
-fn is_synced(config: &Config, objects: u64) -> bool {
+pub(super) fn is_synced(config: &Config, objects: u64) -> bool {
     let unpack_below = ["fetch.unpacklimit", "transfer.unpacklimit"].iter().find_map(|key| config.number(key));
     let small = objects < unpack_below.unwrap_or(100);
     let Some(value) = config.get("core.fsync") else { return !small };

@@ -6,6 +6,7 @@ use gix::ObjectId;
 
 use super::Wanted;
 use super::gift::{Gift, Part};
+use super::held::Held;
 use super::offering::Offers;
 use super::salvage::Salvage;
 use crate::adapters::git::odb::Odb;
@@ -28,6 +29,10 @@ pub struct Seeded {
     pub observed: Vec<Observed>,
     /// Bytes that canonical gave to complete what a mirror broke off.
     pub from_canonical: u64,
+    /// Whether a filter was asked for: what comes is promised, and nothing prunes it.
+    pub promised: bool,
+    /// Whether git wanted what a partial clone lacks, of its own accord.
+    pub lazy: bool,
     /// Whether there was something below `refs/mirror/` before: only these refs keep what they name.
     pub resumed: bool,
 }
@@ -39,6 +44,8 @@ pub enum Left {
     Nothing,
     /// What git asks for, less what is here.
     Rest(Rest),
+    /// Nothing, if history ends where it is thought to, which canonical has to say.
+    Held(Box<Held>),
 }
 
 impl Default for Left {

@@ -1,0 +1,56 @@
+#!/bin/sh
+# lib-scoped-cases.sh - the table of parts of a history: a line a case.
+
+case ${0##*/} in lib*.sh) echo '1..0 # SKIP a library, not a test'; exit 0 ;; esac
+
+. "$T/lib-scoped.sh"
+
+same 'clone --depth' more_servers 'clone --depth=1'
+same 'clone --depth --no-single-branch' more_servers 'clone --depth=3 --no-single-branch'
+same 'clone --depth --no-tags' more_servers 'clone --depth=2 --no-tags'
+same 'clone --depth of a tag' more_servers 'clone --depth=2 --branch v2'
+same 'clone --depth of all' more_servers 'clone --depth=1000'
+same 'clone --shallow-since' more_servers 'clone --shallow-since=2020-09-15'
+same 'clone --shallow-exclude' more_servers 'clone --shallow-exclude=v1'
+same 'clone --depth, then --unshallow' more_servers 'clone --depth=2 && git -C new fetch --unshallow'
+same 'clone --depth, then --deepen' more_servers 'clone --depth=2 && git -C new fetch --deepen=3'
+same 'clone --depth --filter' more_servers 'clone --depth=2 --filter=blob:none'
+same 'clone of a shallow canonical' more_shallow_canonical 'clone --depth=3 --no-single-branch && git -C new fetch --deepen=10'
+same 'clone --filter=blob:none' more_servers 'clone --filter=blob:none && git -C new log -p main >/dev/null'
+same 'clone --filter=blob:limit' more_servers 'clone --filter=blob:limit=100'
+same 'clone --filter=tree:0' more_servers 'clone --filter=tree:0 && git -C new show topic:dir1/file1'
+same 'clone --filter=combine' more_servers 'clone --filter=blob:none --filter=tree:2 --no-checkout'
+same 'clone --filter=object:type' more_servers 'clone --filter=object:type=commit --no-checkout'
+same 'clone --filter=sparse:oid' more_servers 'clone --filter=sparse:oid=main:dir1/file1 --no-checkout'
+same 'clone --filter --no-checkout' more_servers 'clone --filter=blob:none --no-checkout && git -C new checkout main'
+same 'clone --filter --sparse' more_servers 'clone --filter=blob:none --sparse && git -C new sparse-checkout set dir1'
+same 'clone --filter --bare' more_servers 'clone --filter=blob:none --bare'
+same 'fetch --depth' more_client 'git fetch --depth=2'
+same 'fetch --depth=1 <branch>' more_client 'git fetch --depth=1 origin main'
+same 'fetch --shallow-since' more_client 'git fetch --shallow-since=2020-09-20'
+same 'fetch --filter' more_client 'git fetch --filter=blob:none'
+same 'fetch, shallow' more_shallow_client 'git fetch'
+same 'fetch --depth=1, shallow' more_shallow_client 'git fetch --depth=1'
+same 'fetch --depth, shallow' more_shallow_client 'git fetch --depth=4'
+same 'fetch --deepen, shallow' more_shallow_client 'git fetch --deepen=2'
+same 'fetch --deepen of one branch, shallow' more_shallow_client 'git fetch --deepen=2 origin main'
+same 'fetch --shallow-since, shallow' more_shallow_client 'git fetch --shallow-since=2020-09-14'
+same 'fetch --shallow-exclude, shallow' more_shallow_client 'git fetch --shallow-exclude=v1'
+same 'fetch --unshallow' more_shallow_client 'git fetch --unshallow'
+same 'fetch twice, shallow' more_shallow_client 'git fetch --depth=2 && git fetch --depth=2 && git fetch'
+same 'fetch, partial' more_partial_client 'git fetch'
+same 'lazy fetch, partial' more_partial_client 'git fetch && git show origin/main:dir1/file1 && git checkout -q origin/main~3'
+same 'blame and merge, partial' more_partial_client 'git fetch && git blame origin/main -- dir1/file1 && git merge -q origin/topic'
+same 'refetch, partial' more_partial_client 'git fetch --refetch'
+same 'refetch without the filter, partial' more_partial_client 'git fetch --refetch --no-filter'
+same 'deepen, partial and shallow' more_both_client 'git fetch --deepen=2 && git checkout -q origin/main'
+same 'fetch, partial and shallow' more_both_client 'git fetch && git checkout -q origin/main'
+same 'fetch --depth, mirror' more_bare_mirror_client 'git fetch --depth=3'
+same 'fetch --depth, worktree' more_worktree_client 'git fetch --depth=3'
+same 'runner: --depth=1 <oid>' more_servers \
+	'runner && git -C new fetch --no-tags --prune --no-recurse-submodules --depth=1 origin "+$(tip main~1):refs/remotes/origin/main"'
+same 'runner: --depth=1 --filter <oid>' more_servers \
+	'runner && git -C new fetch --no-tags --depth=1 --filter=blob:none origin "+$(tip main):refs/remotes/origin/main" && git -C new checkout -q --force -B main refs/remotes/origin/main'
+same 'runner: --depth 20' more_servers \
+	'runner && git -C new fetch origin --no-recurse-submodules "+refs/heads/*:refs/remotes/origin/*" --depth 20 --prune --quiet'
+same 'fetch <oid>' more_client 'git fetch -v --prune origin "$(tip main)"'
