@@ -55,6 +55,7 @@ scripts! {
     t2301_scoped_git => "t2301-scoped-git.sh",
     t2302_scoped_http => "t2302-scoped-http.sh",
     t2303_scoped_ssh => "t2303-scoped-ssh.sh",
+    t2310_runners => "t2310-runners.sh",
     t3000_docs => "t3000-docs.sh",
     t3100_patience => "t3100-patience.sh",
     t3101_odd_mirrors => "t3101-odd-mirrors.sh",

@@ -9,7 +9,7 @@ pub mod tcp;
 pub mod terminal;
 
 pub use job::{Ended, INTERRUPT, Steering, end_by};
-pub use processes::{Process, process_space, stand_alone};
+pub use processes::{Process, may_live, process_name, process_space, stand_alone};
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -181,6 +181,35 @@ pub fn make_readable(permissions: &mut std::fs::Permissions) {
 pub fn make_private_folder(dir: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Appends `text` to a file in one piece, and makes the file where it is missing. A pipe, a folder or a device of this name is
+/// an error, and nothing to wait for.
+///
+/// # Errors
+/// Those of the file system, and [`std::io::ErrorKind::InvalidInput`] for what is no file.
+pub fn append(path: &std::path::Path, text: &[u8]) -> std::io::Result<()> {
+    let mut file = open_file_by(std::fs::File::options().append(true).create(true), path)?;
+    std::io::Write::write_all(&mut file, text)
+}
+
+/// Sends `text` to a socket of this machine, one that takes streams or one that takes datagrams, within `limit`.
+///
+/// # Errors
+/// Those of the socket, and [`std::io::ErrorKind::TimedOut`].
+pub fn tell_socket(path: &std::path::Path, text: &[u8], limit: Duration) -> std::io::Result<()> {
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+    let (tell, told) = std::sync::mpsc::channel();
+    let (path, text) = (path.to_owned(), text.to_owned());
+    // To connect may take as long as nobody accepts.
+    std::thread::spawn(move || {
+        let sent = match UnixStream::connect(&path) {
+            Ok(mut stream) => std::io::Write::write_all(&mut stream, &text),
+            Err(_) => UnixDatagram::unbound().and_then(|socket| socket.send_to(&text, &path)).map(|_| ()),
+        };
+        tell.send(sent)
+    });
+    told.recv_timeout(limit).unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// Makes a symbolic link `at` that leads to `target`.

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::completions::{self, Shell};
-use super::{asking, clone, inside, list, server, standing, words};
+use super::{asking, clone, inside, list, report, server, standing, words};
 use crate::adapters::git::config::Config;
 use crate::adapters::git::exec_path;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::os;
+use crate::usecases::managing::global::{self, Level};
 use crate::usecases::managing::manage::{self, Prefer};
 use crate::usecases::managing::switch::{self, Standing};
-use crate::usecases::managing::{demo, global, man};
+use crate::usecases::managing::{demo, man};
 use crate::values::{Error, Kind, Result};
 
 /// The commands that `git mirror` alone names.
@@ -76,7 +77,10 @@ enum Command {
         /// For the remote `origin` of all your repositories; the arguments are then beginnings of URLs
         #[arg(long)]
         global: bool,
-        /// The remotes (default: the one that `git fetch` uses), or with --global URL prefixes (default: any)
+        /// Likewise for all users of this machine, or of an image
+        #[arg(long, conflicts_with = "global")]
+        system: bool,
+        /// The remotes (default: the one that `git fetch` uses), or with --global and --system URL prefixes (default: any)
         #[arg(value_name = "REMOTE|PREFIX")]
         which: Vec<String>,
     },
@@ -87,6 +91,9 @@ enum Command {
         /// For all your repositories
         #[arg(long, conflicts_with = "remotes")]
         global: bool,
+        /// For all users of this machine
+        #[arg(long, conflicts_with_all = ["remotes", "global"])]
+        system: bool,
         /// The remotes (default: the one that `git fetch` uses)
         remotes: Vec<String>,
     },
@@ -117,6 +124,8 @@ enum Command {
         /// Where it is made (default: below XDG_DATA_HOME, or ~/.local/share)
         dir: Option<PathBuf>,
     },
+    /// Sum up the records of fetches that mirror.report asks for: by day, by repository, by mirror
+    Report(report::Report),
     /// Clone and fetch for real, from servers on loopback, and show who sent what
     Demo,
     /// Print a script by which git's own completion completes `git mirror` and `git mirror-fetch`
@@ -202,12 +211,10 @@ fn run(command: Option<Command>) -> Result<i32> {
             manage::prefer(&Config::load()?, &remote, &what)?;
             tell(&[remote])
         }
-        Some(Command::Enable { global: true, which }) => enable_everywhere(&which),
-        Some(Command::Disable { global: true, .. }) => {
-            global::switch(false, &[])?;
-            words::say("mirrors are switched on for single repositories only");
-            Ok(0)
-        }
+        Some(Command::Enable { global: true, which, .. }) => enable_everywhere(Level::Global, &which),
+        Some(Command::Enable { system: true, which, .. }) => enable_everywhere(Level::System, &which),
+        Some(Command::Disable { global: true, .. }) => disable_everywhere(Level::Global),
+        Some(Command::Disable { system: true, .. }) => disable_everywhere(Level::System),
         Some(Command::Enable { which, .. }) => {
             inside()?;
             tell(&switch::switch(&Config::load()?, true, &which)?)
@@ -216,6 +223,7 @@ fn run(command: Option<Command>) -> Result<i32> {
             inside()?;
             disable(&remotes)
         }
+        Some(Command::Report(args)) => report::report(&args),
         Some(Command::ExecPath { dir }) => {
             words::say(&exec_path::folder(dir)?.display().to_string());
             Ok(0)
@@ -296,13 +304,26 @@ fn disable(remotes: &[String]) -> Result<i32> {
     Ok(0)
 }
 
-fn enable_everywhere(prefixes: &[String]) -> Result<i32> {
-    let file = global::switch(true, prefixes)?;
+fn disable_everywhere(level: Level) -> Result<i32> {
+    global::switch(level, false, &[])?;
+    words::say(match level {
+        Level::Global => "mirrors are switched on for single repositories only",
+        Level::System => "mirrors are switched on for single users and repositories only",
+    });
+    Ok(0)
+}
+
+fn enable_everywhere(level: Level, prefixes: &[String]) -> Result<i32> {
+    let file = global::switch(level, true, prefixes)?;
+    let all = match level {
+        Level::Global => "your",
+        Level::System => "everybody's",
+    };
     let whose = match prefixes {
         [] => "that have such a remote".to_owned(),
         _ => format!("that have a remote below {}", prefixes.join(", ")),
     };
-    words::say(&format!("mirrors are switched on for 'origin' in all your repositories {whose}"));
+    words::say(&format!("mirrors are switched on for 'origin' in all {all} repositories {whose}"));
     words::say(&format!("({} says so)", file.display()));
     if Config::load()?.subsections("mirror", "mirrorof").next().is_none() {
         words::hint(

@@ -15,6 +15,7 @@ mod list;
 pub mod mirror_fetch;
 mod paint;
 pub mod remote_helper;
+mod report;
 mod server;
 mod standing;
 pub mod stderr;

@@ -121,6 +121,26 @@ pub struct Host {
     /// Until when it is left alone.
     #[serde(default)]
     pub backoff: Backoff,
+    /// When it has first answered as a mirror, be it that it had nothing.
+    #[serde(default)]
+    pub answered: u64,
+    /// Who finds out right now whether it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Trial>,
+}
+
+/// The first request that is made of a host: until it has come to something, others leave that host alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Until when it may last.
+    pub until: u64,
+    /// Which process makes it, in whatever words the system has for that.
+    pub by: String,
+}
+
+impl Trial {
+    /// How long one may last at most, in seconds, should nobody be able to tell whether its process is alive.
+    pub const LONGEST: u64 = 60;
 }
 
 /// Something that was seen of a host.
@@ -130,6 +150,8 @@ pub enum OfHost {
     Connected(Duration),
     /// It gave objects as a mirror: asking took so long, and so many bytes that time.
     Gave(Duration, (u64, Duration)),
+    /// It answered as a mirror, whatever it has.
+    Opened,
     /// It answered as a mirror, and had nothing that was wanted.
     HadNothing,
     /// It answered as canonical: how long that took to begin, where it is known, and bytes and their time.
@@ -151,12 +173,16 @@ impl Host {
                 sample(&mut self.ask, Some(*ask), now);
                 self.see_rate(*moved, now);
             }
+            OfHost::Opened => (self.answered, self.tried) = (now, None),
             OfHost::HadNothing => self.succeed(now),
             OfHost::Answered(time, moved) => {
                 sample(&mut self.answer, *time, now);
                 self.see_rate(*moved, now);
             }
-            OfHost::Failed(failure, why) => self.fail(*failure, why, now),
+            OfHost::Failed(failure, why) => {
+                self.tried = None;
+                self.fail(*failure, why, now);
+            }
             OfHost::Forgiven => (self.bad, self.backoff) = (0, Backoff::default()),
         }
     }
@@ -201,7 +227,19 @@ impl Host {
 
     /// Returns whether it has ever answered as a mirror, as far as is known.
     pub fn has_answered(&self) -> bool {
-        self.good > 0 || self.ask.is_some()
+        self.good > 0 || self.ask.is_some() || self.answered > 0
+    }
+
+    /// Begins the first request of it, made `by` a process, unless another process that lives makes one.
+    pub fn begin_trial(&mut self, by: &str, lives: impl Fn(&str) -> bool, now: u64) -> bool {
+        let is_others = |trial: &&Trial| trial.by != by && lives(&trial.by);
+        // Nothing lasts longer than LONGEST: what says so was written by another clock.
+        let lasts = |trial: &&Trial| trial.until > now && trial.until - now <= Trial::LONGEST;
+        if self.has_answered() || self.tried.as_ref().filter(lasts).filter(is_others).is_some() {
+            return self.has_answered();
+        }
+        (self.used, self.tried) = (now, Some(Trial { until: now + Trial::LONGEST, by: by.to_owned() }));
+        true
     }
 
     fn age(&mut self) {

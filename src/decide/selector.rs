@@ -95,6 +95,22 @@ pub enum Reason {
     DoesNotPay(f64, f64),
 }
 
+impl Reason {
+    /// Returns it in a word, for programs.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Reason::Named => "named",
+            Reason::Preferred(_) => "preferred",
+            Reason::Cost(_) => "cost",
+            Reason::Listed => "listed",
+            Reason::Off => "off",
+            Reason::NotAsked => "not-preferred",
+            Reason::BackedOff(..) => "backed-off",
+            Reason::DoesNotPay(..) => "does-not-pay",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

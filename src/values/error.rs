@@ -39,6 +39,27 @@ pub enum Kind {
     Local,
 }
 
+impl Kind {
+    /// Returns it in a word, for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Usage | Kind::Config => "refused",
+            Kind::Channel => "connection",
+            Kind::Protocol => "protocol",
+            Kind::Nothing => "nothing",
+            Kind::Unable => "unable",
+            Kind::Timeout => "timeout",
+            Kind::NotFound => "not-found",
+            Kind::Spent => "patience",
+            Kind::Proof => "corrupt",
+            Kind::Unproved => "unproved",
+            Kind::Told => "told",
+            Kind::NoRoom => "no-room",
+            Kind::Local => "local",
+        }
+    }
+}
+
 /// An error with its kind and, where there is one, a hint.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]

@@ -68,6 +68,7 @@ fn relay(times: u32) {
             server_in: &mut PktReader::new(answers.as_slice(), "canonical"),
             server_out: &mut to_server,
             reopen: &mut || unreachable!("there is no other connection"),
+            required: false,
             stateless: false,
         };
         relay.run(|_| Default::default(), || ()).expect("a conversation");

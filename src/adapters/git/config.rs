@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::adapters::process;
@@ -33,8 +34,8 @@ const NUMBERS: [&str; 6] = [
     "mirror.lowSpeedTime",
 ];
 /// The keys of this program that say yes or no.
-const BOOLEANS: [&str; 5] =
-    ["mirror.mustPay", "mirror.quiet", "mirror.allowPrivate", "mirror.fromRef", "mirror.prompt"];
+const BOOLEANS: [&str; 6] =
+    ["mirror.mustPay", "mirror.quiet", "mirror.required", "mirror.allowPrivate", "mirror.fromRef", "mirror.prompt"];
 
 /// All configuration that is in force here: `(key, value)` in git's order, the last one winning.
 #[derive(Debug, Clone, Default)]
@@ -274,6 +275,15 @@ impl Config {
         let numbers = numbers.filter_map(|key| Some(format!("{key}: '{}' is no number", value(key)?)));
         let booleans = booleans.filter_map(|key| Some(format!("{key}: '{}' is neither true nor false", value(key)?)));
         numbers.chain(booleans).map(|fault| format!("{fault}; the default is used")).collect()
+    }
+
+    /// Returns the path that `key` holds, `~/` being the home of this user; `None` where it is not set.
+    pub fn path(&self, key: &str) -> Option<PathBuf> {
+        let value = self.get(key)?;
+        match value.strip_prefix("~/") {
+            Some(rest) => Some(PathBuf::from(std::env::var_os("HOME")?).join(rest)),
+            None => Some(value.into()),
+        }
     }
 
     /// Returns the number that `key` holds, with git's `k`, `m`, `g`; `None` where it is not set or no number.

@@ -1,19 +1,27 @@
-//! What this user's fetches have measured of hosts: `$XDG_CACHE_HOME/git-mirror-fetch/hosts.toml`.
+//! What this user's fetches have measured of hosts: `$XDG_CACHE_HOME/git-mirror-fetch/hosts.toml`, or `hosts.toml` in the folder
+//! that `GIT_MIRROR_STATE` or `mirror.stateDirectory` names, which jobs on many machines may share.
 //!
 //! Kept for all repositories, by scheme, host and port; of paths on this machine, by path. No user name, no password and
 //! no repository's name is stored.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::adapters::git::config::Config;
 use crate::adapters::kept::shared_file;
+use crate::adapters::kept::state::now;
+use crate::adapters::os;
 use crate::decide::facts::{DAY, Host, OfHost};
 use crate::values::{GitUrl, Transport};
 
 /// A host that was not used for so long, in seconds, is forgotten.
 const FORGOTTEN: u64 = 30 * DAY;
+/// How long it is waited for what another process is about to find out of a host, and how often it is looked.
+const OTHERS_TRIAL: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(30);
 /// Most hosts that are kept: the ones used last.
 const MOST: usize = 10_000;
 
@@ -29,8 +37,8 @@ pub struct Hosts {
 
 impl Hosts {
     /// Reads what is known.
-    pub fn load() -> Self {
-        path().map(|path| shared_file::load(&path)).unwrap_or_default()
+    pub fn load(config: &Config) -> Self {
+        path(config).map(|path| shared_file::load(&path)).unwrap_or_default()
     }
 
     /// Returns what is known of a URL's host.
@@ -40,8 +48,8 @@ impl Hosts {
 }
 
 /// Keeps what was seen of the hosts of some URLs, all at once.
-pub(super) fn note(now: u64, facts: &[(&GitUrl, &OfHost)]) {
-    let Some(path) = path().filter(|_| !facts.is_empty()) else { return };
+pub(super) fn note(config: &Config, now: u64, facts: &[(&GitUrl, &OfHost)]) {
+    let Some(path) = path(config).filter(|_| !facts.is_empty()) else { return };
     shared_file::change(&path, |hosts: &mut Hosts| {
         if hosts.seed == 0 {
             hosts.seed = random();
@@ -57,6 +65,25 @@ pub(super) fn note(now: u64, facts: &[(&GitUrl, &OfHost)]) {
     });
 }
 
+/// Begins the first request of a URL's host, unless another process makes one that has not come to anything: then it is
+/// left alone, so that of many jobs that begin at once one finds out whether it hangs. Waits a little for that one.
+pub fn begin_trial(config: &Config, url: &GitUrl) -> bool {
+    let Some(path) = path(config) else { return true };
+    let until = Instant::now() + OTHERS_TRIAL;
+    let by = os::process_name();
+    loop {
+        let mut begun = true; // where nothing can be kept, nobody waits for anybody
+        shared_file::change(&path, |hosts: &mut Hosts| {
+            let host = hosts.host.entry(key(url)).or_default();
+            begun = host.begin_trial(&by, os::may_live, now());
+        });
+        if begun || Instant::now() >= until {
+            return begun;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// Returns the name under which a URL's host is kept.
 fn key(url: &GitUrl) -> String {
     let host = url.host.to_ascii_lowercase();
@@ -67,8 +94,12 @@ fn key(url: &GitUrl) -> String {
     }
 }
 
-fn path() -> Option<PathBuf> {
+fn path(config: &Config) -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let named = set("GIT_MIRROR_STATE").or_else(|| config.path("mirror.statedirectory"));
+    if let Some(dir) = named.filter(|dir| dir.is_absolute()) {
+        return Some(dir.join("hosts.toml"));
+    }
     let cache = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;
     Some(cache.join("git-mirror-fetch").join("hosts.toml"))
 }

@@ -2,6 +2,7 @@
 //! in `decide::facts`.
 
 use super::{hosts, state};
+use crate::adapters::git::config::Config;
 use crate::adapters::git::repo::Repo;
 use crate::decide::facts::{OfCopy, OfHost};
 use crate::values::{GitUrl, RefSpace};
@@ -24,6 +25,8 @@ pub struct Ledger<'a> {
     pub repo: Option<&'a Repo>,
     /// The remote's name, or its URL.
     pub remote: &'a str,
+    /// Says where it is kept.
+    pub config: &'a Config,
 }
 
 impl Ledger<'_> {
@@ -32,7 +35,7 @@ impl Ledger<'_> {
         let now = state::now();
         let of_hosts =
             facts.iter().filter_map(|fact| if let Fact::Host(url, seen) = fact { Some((url, seen)) } else { None });
-        hosts::note(now, &of_hosts.collect::<Vec<_>>());
+        hosts::note(self.config, now, &of_hosts.collect::<Vec<_>>());
         let Some(repo) = self.repo else { return };
         let of_copies =
             facts.iter().filter_map(|fact| if let Fact::Copy(space, seen) = fact { Some((space, seen)) } else { None });

@@ -135,6 +135,24 @@ pub fn process_space() -> Option<String> {
     ))
 }
 
+/// Returns words for this process that mean no other one, on any machine.
+pub fn process_name() -> String {
+    let Process { id, began } = Process::this().unwrap_or(Process { id: std::process::id(), began: 0 });
+    format!("{id} {began} {}", process_space().unwrap_or_default())
+}
+
+/// Returns whether a process that has given itself this name may be alive; of one elsewhere that cannot be told.
+pub fn may_live(name: &str) -> bool {
+    let mut words = name.split(' ');
+    let id = words.next().and_then(|word| word.parse().ok());
+    let began = words.next().and_then(|word| word.parse().ok());
+    match (id, began) {
+        (Some(id), Some(began)) if words.next() == process_space().as_deref() => Process { id, began }.lives(),
+        (Some(_), Some(_)) => true,
+        _ => false,
+    }
+}
+
 /// Leaves the terminal, the session and the folder that this process was started in.
 ///
 /// # Errors

@@ -105,7 +105,7 @@ impl<'a> Chooser<'a> {
     /// mirrors' hosts are probed.
     pub fn decide(&self, work: Work, probing: bool) -> Decision {
         let began = Instant::now();
-        let (hosts, now) = (Hosts::load(), state::now());
+        let (hosts, now) = (Hosts::load(self.remote.config), state::now());
         let (mut known, refused) = self.known(&hosts, now);
         let question = Question {
             preference: self.remote.config.preference(self.remote.name),
@@ -157,14 +157,14 @@ impl<'a> Chooser<'a> {
             known[*at].host.see(&seen, now);
             facts.push(Fact::Host(known[*at].mirror.url.clone(), seen));
         }
-        Ledger { repo: self.repo, remote: self.remote.name }.note(&facts);
+        Ledger { repo: self.repo, remote: self.remote.name, config: self.remote.config }.note(&facts);
         probed
     }
 
     /// Probes all mirrors, and returns what is known of them then, with what came of it; nothing where one cannot be
     /// probed.
     pub fn probe_all(&self) -> Vec<(Known, Option<Probed>)> {
-        let (mut known, _) = self.known(&Hosts::load(), state::now());
+        let (mut known, _) = self.known(&Hosts::load(self.remote.config), state::now());
         let possible = |at: &usize| probe::is_possible(&known[*at].mirror.url, self.remote.config);
         let which: Vec<usize> = (0..known.len()).filter(possible).collect();
         let mut probed: Vec<Option<Probed>> = vec![None; known.len()];
@@ -174,22 +174,26 @@ impl<'a> Chooser<'a> {
         known.into_iter().zip(probed).collect()
     }
 
-    /// Decides, and says why; returns the mirrors to ask, in order.
-    pub fn order(&self, work: Work) -> Vec<(Mirror, RefSpace)> {
+    /// Decides, and says why; returns the mirrors to ask, in order, and the others, each with why, in a word.
+    pub fn order(&self, work: Work) -> (Vec<(Mirror, RefSpace)>, Vec<(String, &'static str)>) {
         let Decision { known, choice, refused } = self.decide(work, true);
         warn_of_settings(self.remote.config, self.remote.report);
+        let mut others = Vec::new();
         for (url, why) in refused {
             self.remote.report.event(Event::Warning(format!("mirror '{url}' is not used: {why}")));
+            others.push((url, "refused"));
         }
         let who = |at: usize| known[at].mirror.url.shown_host();
         for place in &choice.excluded {
             let text = format!("mirror: {} is not asked: {}", who(place.at), place.reason);
             self.remote.report.event(Event::Detail(text));
+            others.push((who(place.at), place.reason.word()));
         }
         if let (Some(first), true) = (choice.order.first(), known.len() > 1) {
             self.remote.report.event(Event::Detail(format!("mirror: {} goes first: {}", who(first.at), first.reason)));
         }
-        choice.order.iter().map(|place| (known[place.at].mirror.clone(), known[place.at].space.clone())).collect()
+        let known = |at: usize| (known[at].mirror.clone(), known[at].space.clone());
+        (choice.order.iter().map(|place| known(place.at)).collect(), others)
     }
 }
 

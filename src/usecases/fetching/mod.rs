@@ -10,6 +10,7 @@ pub mod list_in_ref;
 pub mod mirror_clone;
 pub mod mirror_fetch;
 pub mod observing;
+pub mod record;
 pub mod relay;
 pub mod remote;
 pub mod seeding;

@@ -66,7 +66,7 @@ impl Chooser<'_> {
     /// everything fails at once, it is not theirs. `wants` is how many objects were asked for where it was no clone.
     pub fn keep(&self, observed: Vec<Observed>, canonical: Canonical, online: bool, wants: Option<usize>) {
         let facts = facts(observed, canonical, online, wants, self.remote.url);
-        Ledger { repo: self.repo, remote: self.remote.name }.note(&facts);
+        Ledger { repo: self.repo, remote: self.remote.name, config: self.remote.config }.note(&facts);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::adapters::net::pktio::{self, PktReader};
 use crate::usecases::fetching::observing::Canonical;
 use crate::usecases::fetching::seeding::{Held, Left, Rest, Seeded, Wanted};
 use crate::values::{Error, Kind, Result};
-use crate::wire::{AckFilter, FetchRequest, Pkt, RefList};
+use crate::wire::{AckFilter, FetchRequest, Pkt, RefList, Scope};
 
 /// What a relay saw.
 #[derive(Debug, Default)]
@@ -33,6 +33,27 @@ pub struct Seen {
     pub canonical_answered: bool,
     /// How long its answers took to begin, and how long its objects took.
     pub figures: Canonical,
+    /// Which part of what git wanted that was.
+    pub scope: Scope,
+    /// What else than a fetch it was.
+    pub other: Option<&'static str>,
+}
+
+impl Seen {
+    /// Returns what git asked for, in a word.
+    pub fn kind(&self) -> &'static str {
+        let Scope { deepen, filter, unknown, .. } = &self.scope;
+        match self.other {
+            Some(other) => other,
+            None if self.wants.is_empty() => "refs",
+            None if unknown.is_some() => "other",
+            None if self.seeded.as_ref().is_some_and(|seeded| seeded.lazy) => "lazy",
+            None if !deepen.is_empty() => "depth",
+            None if filter.is_some() => "filter",
+            None if self.clone => "clone",
+            None => "fetch",
+        }
+    }
 }
 
 /// A connection to canonical: from it, and to it.
@@ -50,6 +71,8 @@ pub struct Relay<'a, I, S, O: Write> {
     pub server_out: &'a mut Box<dyn Write + Send>,
     /// Opens the connection to canonical anew.
     pub reopen: &'a mut dyn FnMut() -> Result<Connection<S>>,
+    /// Whether to fail rather than have canonical send everything.
+    pub required: bool,
     /// Whether each request is a connection of its own: then a lone flush, git's farewell, is not for the server.
     pub stateless: bool,
 }
@@ -127,6 +150,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         if seen.wants.is_empty() {
             seen.wants.clone_from(&request.wants); // later rounds repeat them
             seen.clone = request.haves.is_empty();
+            seen.scope.clone_from(&request.scope);
         }
         let understood = request.scope.unknown.is_none();
         if seen.seeded.is_none() && !seen.canonical_asked && understood {
@@ -139,6 +163,12 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
                 by_canonical: true,
                 canonical: &seen.canonical,
             }));
+        }
+        let gave = |seeded: &Seeded| seeded.satisfied || !seeded.from.is_empty();
+        if self.required && !seen.seeded.as_ref().is_some_and(gave) {
+            return Err(Error::new(Kind::Channel, "no mirror gives what is wanted, and mirror.required is set").hint(
+                "`git mirror list` tells how the mirrors stand; `git -c mirror.required=false` takes it from canonical",
+            ));
         }
         if !seen.canonical_asked {
             seen.from_canonical = seen.seeded.as_ref().map_or(0, |seeded| seeded.from_canonical);
@@ -204,7 +234,10 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
             return self.pass_on(seen, &mut filter);
         }
         if let Some(seeded) = seen.seeded.as_mut() {
-            seeded.from.clear(); // nothing of it is used
+            (seeded.satisfied, seeded.from) = (false, Vec::new()); // nothing of it is used
+        }
+        if self.required {
+            return Err(Error::new(Kind::Channel, "no mirror gives what is wanted, and mirror.required is set"));
         }
         if self.stateless {
             let before = self.server_in.bytes;
@@ -285,7 +318,7 @@ mod tests {
         let reopen: &mut dyn FnMut() -> Result<Connection<_>> =
             &mut || Err(Error::new(Kind::Channel, "there is no other connection"));
         let (git_in, server_in) = (&mut git_in, &mut server_in);
-        let mut relay = Relay { git_in, git_out, server_in, server_out, reopen, stateless: false };
+        let mut relay = Relay { git_in, git_out, server_in, server_out, reopen, required: false, stateless: false };
         relay.run(|_| Seeded::default(), || ()).expect_err("it fails").message
     }
 

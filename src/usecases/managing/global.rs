@@ -1,4 +1,4 @@
-//! `git mirror enable --global`: the switch for all repositories of a user.
+//! `git mirror enable --global` and `--system`: the switch for all repositories of a user, or of all users.
 //!
 //! A plain `remote.origin.vcs` in the global configuration would make a remote of that name appear in repositories that
 //! have none; `includeIf "hasconfig:remote.*.url:<pattern>"` (git-config(1)) limits that to repositories that have such a
@@ -9,22 +9,67 @@ use std::path::PathBuf;
 
 use crate::adapters::git::config::{self, Config};
 use crate::adapters::git::remotes::Lower;
+use crate::adapters::process;
 use crate::values::{Error, Kind, Result, url};
 
 const SECTION: &str = "includeIf.hasconfig:remote.*.url:";
 
-/// Switches the helper on or off for the remote `origin` of all repositories of this user that have a remote with a URL
+/// Submodules' URLs do not come from the user; the helper checks the scheme behind `mirror::` by git's own rules.
+const MARK: &str = "protocol.mirror.allow";
+
+/// Whose repositories are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// This user's.
+    Global,
+    /// Everybody's on this machine.
+    System,
+}
+
+impl Level {
+    /// Returns the option by which `git config` means its configuration.
+    fn option(self) -> &'static str {
+        match self {
+            Level::Global => "--global",
+            Level::System => "--system",
+        }
+    }
+
+    /// Returns the file that is included.
+    fn file(self) -> Result<PathBuf> {
+        if self == Level::System {
+            return system_file();
+        }
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let dir = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| home.map(|h| h.join(".config")));
+        let none = || Error::new(Kind::Config, "neither HOME nor XDG_CONFIG_HOME is set");
+        Ok(dir.ok_or_else(none)?.join("git").join("mirror.config"))
+    }
+}
+
+/// Returns the file beside the configuration of the system, wherever this git has that.
+fn system_file() -> Result<PathBuf> {
+    // A key that `enable` writes in any case has git say in which file that is.
+    config::write(&["--system", MARK, "always"])?;
+    let mut git = process::git(["config", "--system", "--show-origin", "-z", "--get", MARK]);
+    let text = process::output(&mut git, b"").map_err(|err| Error { kind: Kind::Config, ..err })?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let origin = text.split('\0').next().and_then(|origin| origin.strip_prefix("file:"));
+    let unknown = || Error::new(Kind::Config, "git does not say where the configuration of the system is");
+    let file = std::path::absolute(origin.ok_or_else(unknown)?);
+    let file = file.map_err(Error::doing(Kind::Config, "cannot tell the current folder"))?;
+    Ok(file.with_file_name("git-mirror.config"))
+}
+
+/// Switches the helper on or off for the remote `origin` of all repositories at a level that have a remote with a URL
 /// that begins with one of `prefixes` (any URL where none is named), whatever user and password are in it. Returns the
 /// file that is included.
 ///
 /// # Errors
 /// [`Kind::Usage`] for a prefix that is no URL; [`Kind::Config`] where the configuration cannot be written.
-pub fn switch(on: bool, prefixes: &[String]) -> Result<PathBuf> {
+pub fn switch(level: Level, on: bool, prefixes: &[String]) -> Result<PathBuf> {
     let patterns = patterns(prefixes)?;
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let dir = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(|| home.map(|h| h.join(".config")));
-    let Some(dir) = dir else { return Err(Error::new(Kind::Config, "neither HOME nor XDG_CONFIG_HOME is set")) };
-    let file = dir.join("git").join("mirror.config");
+    let file = level.file()?;
     let Some(shown) = file.to_str() else {
         return Err(Error::new(Kind::Config, format!("{}: this path is not UTF-8", file.display())));
     };
@@ -35,10 +80,13 @@ pub fn switch(on: bool, prefixes: &[String]) -> Result<PathBuf> {
         .filter_map(|(rest, _)| Some(format!("{SECTION}{}.path", rest.strip_suffix(".path")?)))
         .collect();
     for key in &ours {
-        config::write(&["--global", "--fixed-value", "--unset-all", key, shown])?;
+        config::write(&[level.option(), "--fixed-value", "--unset-all", key, shown])?;
     }
     let doing = |what: &str| format!("cannot {what} {shown}");
     if !on {
+        if level == Level::System {
+            config::write(&[level.option(), "--unset-all", MARK])?;
+        }
         return match std::fs::remove_file(&file) {
             Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::new(Kind::Config, format!("{}: {err}", doing("remove"))))
@@ -46,12 +94,12 @@ pub fn switch(on: bool, prefixes: &[String]) -> Result<PathBuf> {
             _ => Ok(file),
         };
     }
-    std::fs::create_dir_all(dir.join("git")).map_err(Error::doing(Kind::Config, doing("make the folder of")))?;
+    let dir = file.parent().unwrap_or(&file);
+    std::fs::create_dir_all(dir).map_err(Error::doing(Kind::Config, doing("make the folder of")))?;
     config::write(&["--file", shown, "remote.origin.vcs", "mirror"])?;
-    // Submodules' URLs do not come from the user; the helper checks the scheme behind it by git's own rules.
-    config::write(&["--file", shown, "protocol.mirror.allow", "always"])?;
+    config::write(&["--file", shown, MARK, "always"])?;
     for pattern in patterns {
-        config::write(&["--global", "--add", &format!("{SECTION}{pattern}.path"), shown])?;
+        config::write(&[level.option(), "--add", &format!("{SECTION}{pattern}.path"), shown])?;
     }
     Ok(file)
 }

@@ -70,7 +70,7 @@ fn for_each(config: &Config, remotes: &[String], report: &dyn Report, mut each: 
 /// [`crate::values::Kind::Usage`] for a remote that is not configured.
 pub fn list(config: &Config, remotes: &[String], report: &dyn Report) -> Result<Vec<Mirrors>> {
     let mut all = Vec::new();
-    let hosts = Hosts::load();
+    let hosts = Hosts::load(config);
     for_each(config, remotes, report, |chooser| {
         let Ok(standing) = Standing::of(config, chooser.remote.name) else { return };
         let canonical = chooser.remote.url;
@@ -132,7 +132,7 @@ pub fn forgive(config: &Config, remotes: &[String], report: &dyn Report) -> Resu
         let facts = known.iter().flat_map(|Known { mirror, space, .. }| {
             [Fact::Host(mirror.url.clone(), OfHost::Forgiven), Fact::Copy(space.clone(), OfCopy::Forgiven)]
         });
-        Ledger { repo: chooser.repo, remote: chooser.remote.name }.note(&facts.collect::<Vec<_>>());
+        Ledger { repo: chooser.repo, remote: chooser.remote.name, config }.note(&facts.collect::<Vec<_>>());
         forgiven.extend(known.into_iter().map(|known| (chooser.remote.name.to_owned(), known)));
     })?;
     Ok(forgiven)

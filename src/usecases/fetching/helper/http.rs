@@ -35,6 +35,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
                     self.say(&format!("{answer}\n"))?;
                 }
                 "fetch" | "push" => {
+                    self.other = if line.starts_with("push") { "push" } else { "fetch" };
                     for line in self.batch(line)? {
                         http.send(&line)?;
                     }

@@ -27,6 +27,7 @@ use crate::adapters::seed::quarantine;
 use crate::decide::cost::Work;
 use crate::usecases::fetching::asking::Open;
 use crate::usecases::fetching::choosing::{Chooser, Decision};
+use crate::usecases::fetching::record;
 use crate::usecases::fetching::relay::{Relay, Seen};
 use crate::usecases::fetching::remote::Remote;
 use crate::usecases::fetching::seeding::{Early, Left, Seeded, Seeder};
@@ -71,6 +72,10 @@ struct Helper<'a, O> {
     options: Vec<String>,
     family: Family,
     began: Instant,
+    /// What git asks for, where it is no fetch.
+    other: &'static str,
+    /// Whether there is a record of this run.
+    recorded: bool,
 }
 
 /// Serves git until it is done. Returns the exit code.
@@ -109,9 +114,16 @@ pub fn run(
         options: Vec::new(),
         family: Family::Any,
         began,
+        other: "refs",
+        recorded: false,
     };
     helper.repo.iter().for_each(run::note_place);
-    helper.serve()
+    let code = helper.serve()?;
+    if !helper.recorded {
+        let seen = Seen { other: Some(helper.other), ..Seen::default() };
+        helper.record(&seen, code);
+    }
+    Ok(code)
 }
 
 impl<O: Write + AsFd> Helper<'_, O> {
@@ -184,11 +196,16 @@ impl<O: Write + AsFd> Helper<'_, O> {
 
     /// Returns the exit code where the connection was made and is over, `None` where git is told to fall back.
     fn connect(&mut self, service: Service) -> Result<Option<i32>> {
-        if service == Service::UploadPack {
-            self.adopt_plain_url();
+        match service {
+            Service::UploadPack => self.adopt_plain_url(),
+            Service::ReceivePack => self.other = "push",
+            Service::UploadArchive => self.other = "archive",
         }
         let stateless = self.http.is_some();
         let Some(channel) = self.open(service)? else {
+            if service == Service::UploadPack {
+                self.pass_old()?;
+            }
             self.say("fallback\n")?;
             return Ok(None);
         };
@@ -225,6 +242,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         if !Advert::announces_v2(first) {
             // git decides by what is in its store before it says what it wants: seeding now would change that.
             self.learn_old(&open.packets);
+            self.pass_old()?;
             let Open { mut channel, mut server, packets } = open;
             let mut bytes = Vec::new();
             packets.iter().for_each(|pkt| pkt.encode(&mut bytes));
@@ -252,6 +270,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let Self { remote, url, config, family, report, .. } = self;
         let remote = Remote { name: remote, url, config, family: *family, report: *report };
         let early = Cell::new(None);
+        let required = config.bool("mirror.required").unwrap_or(false);
         let program = self.program.as_deref();
         let mut reopened = Vec::new();
         let mut reopen = || {
@@ -267,6 +286,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             server_in: &mut server,
             server_out: &mut writer,
             reopen: &mut reopen,
+            required,
             stateless,
         }
         .run(
@@ -293,6 +313,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         if seen.seeded.is_some() {
             self.repo = now();
         }
+        self.record(&seen, code);
         if seen.clone && self.is_undone() {
             return Ok(code);
         }
@@ -395,6 +416,33 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let online = matches!(seeded.left, Left::Nothing) || seen.canonical_answered || !seeded.from.is_empty();
         let wants = (!seen.clone).then_some(seen.wants.len());
         chooser.keep(std::mem::take(&mut seeded.observed), seen.figures, online, wants);
+    }
+
+    /// Says that a server of v0, v1 or dumb HTTP is not helped by mirrors.
+    ///
+    /// # Errors
+    /// [`Kind::Channel`] where mirrors are required.
+    fn pass_old(&mut self) -> Result<()> {
+        if self.config.mirrors(&self.remote, self.url.raw()).is_empty() {
+            return Ok(());
+        }
+        let why = format!("{} does not speak protocol v2", self.url.shown_host());
+        if self.config.bool("mirror.required").unwrap_or(false) {
+            return Err(Error::new(
+                Kind::Channel,
+                format!("{why}, so that no mirror helps, and mirror.required is set"),
+            ));
+        }
+        self.report.event(Event::Detail(format!("mirror: no mirror is asked: {why}")));
+        let seeded = Seeded { passed: Some("old-protocol"), ..Seeded::default() };
+        let seen = Seen { seeded: Some(seeded), other: Some("other"), ..Seen::default() };
+        self.record(&seen, 0);
+        Ok(())
+    }
+
+    fn record(&mut self, seen: &Seen, code: i32) {
+        self.recorded = true;
+        record::write(&self.config, (&self.remote, &self.url), seen, self.began.elapsed(), code, self.report);
     }
 
     /// Tells who gave how much; not where git fetches in the midst of something else.

@@ -8,15 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::adapters::git::config::Config;
-use crate::adapters::kept::hosts::Hosts;
+use crate::adapters::kept::hosts::{self, Hosts};
+use crate::adapters::kept::ledger::{Fact, Ledger};
 use crate::adapters::net::channel::{Channel, Family, Killer, Opening, Role, Service};
 use crate::adapters::net::guard::Guard;
 use crate::adapters::net::watch::{Clock, Watch};
 use crate::adapters::seed::Session;
+use crate::decide::facts::OfHost;
 use crate::decide::limits::{FIRST_BYTE_OF_A_STRANGER, Limits};
 use crate::decide::patience::Whom;
 use crate::values::report::Silent;
-use crate::values::{Mirror, Origin, Report, Result, Transport};
+use crate::values::{Error, Kind, Mirror, Origin, Report, Result, Transport};
 
 /// How long a mirror may take to its first byte where a person may have to type a password first.
 const PROMPTED: Duration = Duration::from_secs(120);
@@ -108,6 +110,13 @@ pub(super) fn connect(
     clock: Option<&Clock>,
     opened: impl FnOnce(&Channel),
 ) -> Result<(Session, Watch)> {
+    let stranger = is_stranger(mirror, config);
+    if stranger && !hosts::begin_trial(config, &mirror.url) {
+        return Err(Error::new(
+            Kind::Unable,
+            "it has never answered, and somebody else is finding out whether it does",
+        ));
+    }
     let began = Instant::now();
     let mut limits = limits_for(mirror, config);
     let connect_by = began.checked_add(time_to_connect(&limits, clock, Whom::Mirror));
@@ -132,6 +141,10 @@ pub(super) fn connect(
     let watch = Watch::over(&mut channel, limits, began, clock.map(|clock| (clock.clone(), Whom::Mirror)));
     let session = explained(&watch, Session::open(channel, &mirror.url.shown_host()))?;
     watch.pause(true);
+    if stranger {
+        let fact = Fact::Host(mirror.url.clone(), OfHost::Opened);
+        Ledger { repo: None, remote: "", config }.note(&[fact]);
+    }
     Ok((session, watch))
 }
 
@@ -158,11 +171,15 @@ pub(super) fn time_to_connect(limits: &Limits, clock: Option<&Clock>, whom: Whom
 /// Returns how long a mirror may be silent or slow, as configured; a host that has never answered anybody here has less.
 pub(super) fn limits_for(mirror: &Mirror, config: &Config) -> Limits {
     let limits = limits(config);
-    let here = mirror.url.transport == Transport::Local;
-    if here || config.number("mirror.responsetimeout").is_some() || Hosts::load().get(&mirror.url).has_answered() {
+    if config.number("mirror.responsetimeout").is_some() || !is_stranger(mirror, config) {
         return limits;
     }
     Limits { first_byte: FIRST_BYTE_OF_A_STRANGER, ..limits }
+}
+
+/// Returns whether it is not known that this mirror's host has ever answered.
+fn is_stranger(mirror: &Mirror, config: &Config) -> bool {
+    mirror.url.transport != Transport::Local && !Hosts::load(config).get(&mirror.url).has_answered()
 }
 
 /// Returns how long somebody who is known may be silent or slow, as configured; 0 is no limit.

@@ -91,21 +91,37 @@ pub struct Seeder<'a> {
     early: Cell<Option<Early>>,
     /// What all mirrors together may cost.
     clock: Clock,
+    /// Mirrors that are not asked, and that were left, each with why, in a word.
+    not_asked: Cell<Vec<(String, &'static str)>>,
+    left_alone: Cell<Vec<(String, &'static str)>>,
+}
+
+/// Whom to ask.
+enum Mirrors {
+    /// These, in their order.
+    Ask(Vec<(Mirror, RefSpace)>),
+    /// Nobody.
+    Passed(Seeded),
 }
 
 impl<'a> Seeder<'a> {
     /// Returns one for one fetch.
     pub fn new(repo: &'a Repo, remote: Remote<'a>, keep: &'a Keep, early: Option<Early>) -> Self {
-        let canonical = Hosts::load().get(remote.url).at(state::now()).rate;
+        let canonical = Hosts::load(remote.config).get(remote.url).at(state::now()).rate;
         let must_pay = remote.config.bool("mirror.mustpay").unwrap_or(true);
         let clock = Patience::new(connecting::patience(remote.config), canonical.map(|rate| rate.value), must_pay);
-        Seeder { repo, remote, keep, early: early.into(), clock: Clock::new(clock) }
+        Self::with(repo, remote, keep, early, Clock::new(clock))
     }
 
     /// Returns one that [fills](Self::fill): no canonical server serves in the place of a mirror that is left.
     pub fn alone(repo: &'a Repo, remote: Remote<'a>, keep: &'a Keep) -> Self {
         let clock = Patience::new(connecting::patience(remote.config), Some(ALONE), true);
-        Seeder { repo, remote, keep, early: None.into(), clock: Clock::new(clock) }
+        Self::with(repo, remote, keep, None, Clock::new(clock))
+    }
+
+    fn with(repo: &'a Repo, remote: Remote<'a>, keep: &'a Keep, early: Option<Early>, clock: Clock) -> Self {
+        let (not_asked, left_alone) = (Cell::default(), Cell::default());
+        Seeder { repo, remote, keep, early: early.into(), clock, not_asked, left_alone }
     }
 }
 
@@ -129,10 +145,10 @@ impl Seeder<'_> {
         if wanted.scope.is_part() {
             return self.try_seed_part(wanted);
         }
-        let mirrors = self.mirrors_for(wanted, false)?;
-        if mirrors.is_empty() {
-            return Ok(Seeded::default());
-        }
+        let mirrors = match self.mirrors_for(wanted, false)? {
+            Mirrors::Passed(seeded) => return Ok(seeded),
+            Mirrors::Ask(mirrors) => mirrors,
+        };
         quarantine::sweep(&self.repo.objects);
         room::fits(&self.repo.objects, self.work(wanted).bytes.map_or(0, |bytes| bytes as u64))?;
         let resumed = self.repo.has_mirror_refs();
@@ -140,24 +156,40 @@ impl Seeder<'_> {
         let mut seeding = UnderWay::begin(self.repo, wanted, left, resumed)?;
         self.ask_one_after_the_other(&mut seeding, mirrors)?;
         self.complete_what_broke_off(&mut seeding)?;
-        seeding.end(self.repo)
+        let mut seeded = seeding.end(self.repo)?;
+        seeded.not_asked = self.not_asked.take();
+        seeded.left_alone = self.left_alone.take();
+        Ok(seeded)
     }
 
     /// Returns the mirrors to ask, in their order; none where nothing is to be seeded. `lazy` tells that git wants what a
     /// partial clone lacks.
-    fn mirrors_for(&self, wanted: &Wanted, lazy: bool) -> Result<Vec<(Mirror, RefSpace)>> {
+    fn mirrors_for(&self, wanted: &Wanted, lazy: bool) -> Result<Mirrors> {
         let Remote { name, url, config, .. } = self.remote;
-        if config.mirrors(name, url.raw()).is_empty() || wanted.wants.is_empty() {
-            return Ok(Vec::new());
+        if config.mirrors(name, url.raw()).is_empty() {
+            return Ok(self.passed("no-mirror", "none is known"));
         }
         if wanted.scope.filter.is_none() && Repo::is_partial(config) {
-            return Ok(Vec::new()); // `--no-filter`: what is here may have holes
+            return Ok(self.passed("no-filter", "what a partial clone has may have holes"));
         }
         if !lazy && wanted.haves.is_empty() && self.repo.has_refs()? {
-            // `--refetch` or `fetch.negotiationAlgorithm=noop`: git wants it all anew, from canonical.
-            return Ok(Vec::new());
+            // `--refetch` or `fetch.negotiationAlgorithm=noop`.
+            return Ok(self.passed("refetch", "git wants all anew, from canonical"));
         }
-        Ok(self.chooser().order(self.work(wanted)))
+        let (mirrors, others) = self.chooser().order(self.work(wanted));
+        if mirrors.is_empty() {
+            let mut passed = Seeded { not_asked: others, ..Seeded::default() };
+            passed.passed = Some("none-left");
+            return Ok(Mirrors::Passed(passed));
+        }
+        self.not_asked.set(others);
+        Ok(Mirrors::Ask(mirrors))
+    }
+
+    /// Says that no mirror is asked, and why: to people, and in a word.
+    fn passed(&self, word: &'static str, why: &str) -> Mirrors {
+        self.remote.report.event(Event::Detail(format!("mirror: no mirror is asked: {why}")));
+        Mirrors::Passed(Seeded { passed: Some(word), ..Seeded::default() })
     }
 
     /// Asks mirrors until nothing is missing, nobody is left, or they have cost enough.
@@ -263,7 +295,7 @@ impl Seeder<'_> {
         let config = config.map(|config| config.with_run(&[], &["true".into()])); // as it is for this run
         let more = config.map(|config| {
             let remote = Remote { config: &config, ..self.remote };
-            Chooser { repo: Some(self.repo), remote }.order(Work::default())
+            Chooser { repo: Some(self.repo), remote }.order(Work::default()).0
         });
         let more = more.unwrap_or_default();
         more.into_iter().filter(|(mirror, _)| !tried.contains(mirror.url.raw())).collect()
@@ -286,6 +318,9 @@ impl Seeder<'_> {
     }
 
     fn leave(&self, who: String, space: &RefSpace, err: Error) {
+        let mut left = self.left_alone.take();
+        left.push((who.clone(), err.kind.word()));
+        self.left_alone.set(left);
         state::note(self.repo, space, Ending::Left(SafeText::new(&err.message)), 0);
         self.remote.report.event(match err.kind {
             Kind::Nothing | Kind::Unable => Event::Detail(format!("mirror: {who}: {}", err.message)),

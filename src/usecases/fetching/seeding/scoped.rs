@@ -14,7 +14,7 @@ use gix::ObjectId;
 use super::held::{Held, write_ends};
 use super::offering::Offers;
 use super::taking::is_synced;
-use super::{Left, Rest, Seeded, Seeder, Wanted};
+use super::{Left, Mirrors, Rest, Seeded, Seeder, Wanted};
 use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::adapters::kept::state::{self, Ending};
@@ -133,13 +133,23 @@ impl Seeder<'_> {
     /// Seeds a part of a history, or objects that a partial clone lacks.
     pub(super) fn try_seed_part(&self, wanted: &Wanted) -> Result<Seeded> {
         let filter = match wanted.scope.filter.as_deref().map(Filter::parse) {
-            Some(None) => return Ok(Seeded::default()), // nobody here knows what it leaves out
+            Some(None) => {
+                let word = "filter";
+                let why = "nobody here knows what this filter leaves out";
+                return Ok(match self.passed(word, why) {
+                    Mirrors::Passed(seeded) => seeded,
+                    Mirrors::Ask(_) => Seeded::default(),
+                });
+            }
             filter => filter.flatten(),
         };
         let lazy = self.is_lazy(wanted);
-        let mirrors = self.mirrors_for(wanted, lazy)?;
-        if mirrors.is_empty() || self.needs_nothing(wanted)? {
-            return Ok(Seeded::default());
+        let mirrors = match self.mirrors_for(wanted, lazy)? {
+            Mirrors::Passed(seeded) => return Ok(seeded),
+            Mirrors::Ask(mirrors) => mirrors,
+        };
+        if self.needs_nothing(wanted)? {
+            return Ok(Seeded { satisfied: true, passed: Some("nothing-missing"), ..Seeded::default() });
         }
         quarantine::sweep(&self.repo.objects);
         room::fits(&self.repo.objects, self.work(wanted).bytes.map_or(0, |bytes| bytes as u64))?;
@@ -147,6 +157,8 @@ impl Seeder<'_> {
         let mut gathered = Gathered::begin(self.repo, wanted, filter, lazy)?;
         let mut seeded = Seeded { resumed, promised, lazy, ..Seeded::default() };
         self.gather(&mut gathered, &mut seeded, mirrors);
+        seeded.not_asked = self.not_asked.take();
+        seeded.left_alone = self.left_alone.take();
         if seeded.from.is_empty() {
             return Ok(seeded);
         }
@@ -157,7 +169,10 @@ impl Seeder<'_> {
             }
         }
         match self.settle(gathered) {
-            Ok(left) => seeded.left = left,
+            Ok(left) => {
+                seeded.satisfied = !matches!(&left, Left::Rest(rest) if rest.here.is_empty());
+                seeded.left = left;
+            }
             Err(err) => {
                 self.remote.report.event(Event::Detail(format!("mirror: what came is of no use: {}", err.message)));
                 seeded.from.clear();

@@ -29,6 +29,14 @@ pub struct Seeded {
     pub observed: Vec<Observed>,
     /// Bytes that canonical gave to complete what a mirror broke off.
     pub from_canonical: u64,
+    /// Mirrors that were left, each with why, in a word.
+    pub left_alone: Vec<(String, &'static str)>,
+    /// Mirrors that were not asked, likewise.
+    pub not_asked: Vec<(String, &'static str)>,
+    /// Why no mirror was asked at all, in a word.
+    pub passed: Option<&'static str>,
+    /// Whether nothing is left that canonical would have to send in bulk.
+    pub satisfied: bool,
     /// Whether a filter was asked for: what comes is promised, and nothing prunes it.
     pub promised: bool,
     /// Whether git wanted what a partial clone lacks, of its own accord.
@@ -135,6 +143,7 @@ impl<'a> UnderWay<'a> {
         // An id that canonical did not name must be asked of it, wherever it came from: it may not be one of its own.
         let named: HashSet<&ObjectId> = wanted.canonical.refs.iter().map(|r| &r.oid).collect();
         let vouched = wanted.wants.iter().all(|id| named.contains(id));
+        seeded.satisfied = left.is_empty();
         seeded.left = if left.is_empty() && tags.is_empty() && vouched {
             Left::Nothing
         } else {
