@@ -335,7 +335,7 @@ fn walk(seed: u64) {
             ["--no-tags"] => name.starts_with("refs/heads/"),
             _ => true,
         };
-        let measure = measure(&world, None, &canonical, &mirrors, asked, |world| {
+        let measure = measure(&world, (None, false), &canonical, &mirrors, asked, |world| {
             let spec = refs.as_ref().map_or("+refs/heads/*:refs/m/heads/*".into(), |n| format!("+{n}:refs/m/{n}"));
             let tags: &[&str] = match clone {
                 ["--no-tags"] => &["--no-tags"],
@@ -362,12 +362,19 @@ fn walk(seed: u64) {
     let got = world.try_git(&[&["-C", "got-client", "fetch", "-q"], fetch].concat(), b"");
     assert_eq!(plain.0, got.0, "{}", what(&got.2));
     let sent = sent(&world, Some("client"), &mirrors, &what(&format!("fetch {fetch:?}: {}", got.2)));
-    let asked = |name: &str| match fetch {
-        ["origin", _] => name == "refs/heads/main",
-        ["--tags"] => true,
-        _ => name.starts_with("refs/heads/"),
+    // git follows a tag at once where what it names is here, be it that no ref leads there any more.
+    let here = objects_of(&world, Some("client"));
+    let follows = |name: &str| {
+        let id = canonical.get(name).filter(|_| name.starts_with("refs/tags/"));
+        id.is_some_and(|id| here.contains(world.git(&["-C", "all", "rev-parse", &format!("{id}^{{}}")]).trim()))
     };
-    let measure = measure(&world, Some("client"), &canonical, &mirrors, asked, |world| {
+    let asked = |name: &str| match fetch {
+        ["origin", _] => name == "refs/heads/main" || follows(name),
+        ["--tags"] => true,
+        ["--no-tags"] => name.starts_with("refs/heads/"),
+        _ => name.starts_with("refs/heads/") || follows(name),
+    };
+    let measure = measure(&world, (Some("client"), fetch.contains(&"--prune")), &canonical, &mirrors, asked, |world| {
         let (good, _, err) = world.try_git(&[&["-C", "measure", "fetch", "-q"], fetch].concat(), b"");
         assert_eq!(good, plain.0, "{err}");
     });
@@ -405,10 +412,11 @@ fn objects_of(world: &World, repo: Option<&str>) -> BTreeSet<String> {
 }
 
 /// Returns what plain git is sent when `then` has it fetch from canonical into a repository, "measure", that holds what
-/// `before` does and what mirrors, one after the other, have under those names that are `asked` for and still lacking.
+/// `before` does, less what is `pruned`, and what mirrors, one after the other, have under those names that are `asked` for and
+/// still lacking.
 fn measure(
     world: &World,
-    before: Option<&str>,
+    (before, pruned): (Option<&str>, bool),
     canonical: &Refs,
     mirrors: &[String],
     asked: impl Fn(&str) -> bool,
@@ -419,13 +427,21 @@ fn measure(
         Some(before) => copy(world, before, "measure"),
         None => drop(world.git(&["init", "-q", "--bare", "measure"])),
     }
+    if pruned {
+        // git deletes refs before it fetches, and then no longer offers what they named.
+        world.git(&["-C", "measure", "remote", "prune", "origin"]);
+    }
     world.forget();
     for (n, name) in mirrors.iter().enumerate() {
         let theirs = world.refs(name);
         let has = |name: &str| theirs.iter().any(|line| line.split(' ').nth(1) == Some(name));
         let here = objects_of(world, Some("measure"));
         let lacking = canonical.iter().filter(|(name, id)| asked(name) && has(name) && !here.contains(*id));
-        let specs: Vec<String> = lacking.map(|(name, _)| format!("+{name}:refs/given/{n}/{name}")).collect();
+        // What canonical has under that name, where the mirror shows it under another one; what it has itself otherwise.
+        let shows = |id: &str| theirs.iter().any(|line| line.split(' ').next() == Some(id));
+        let source = |name: &String, id: &String| if shows(id) { id.clone() } else { name.clone() };
+        let specs: Vec<String> =
+            lacking.map(|(name, id)| format!("+{}:refs/given/{n}/{name}", source(name, id))).collect();
         if !specs.is_empty() {
             let url = format!("file://{}", world.path(name));
             let specs: Vec<&str> = specs.iter().map(String::as_str).collect();

@@ -60,7 +60,7 @@ without_bin () {
 }
 
 man_finds_the_pages () {
-	for page in 1:git-mirror 1:git-mirror-fetch 1:git-remote-mirror 5:gitprotocol-mirror 7:git-mirror-server; do
+	for page in 1:git-mirror 1:git-mirror-fetch 1:git-remote-mirror 5:gitprotocol-mirror 7:git-mirror-server 7:git-mirror-ci; do
 		MANPATH='' man -M "$root/usr/share/man" -P cat "${page%%:*}" "${page#*:}" >page
 		grep "^NAME" page
 		test "$(wc -l <page)" -gt 20

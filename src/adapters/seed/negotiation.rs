@@ -6,6 +6,9 @@ use gix::protocol::fetch::negotiate;
 use crate::adapters::git::odb::Odb;
 use crate::values::{Error, Kind, Result};
 
+/// How many commits behind the tips are offered at once: 53 bytes each.
+const MORE_AT_ONCE: usize = 64;
+
 /// Chooses what to offer to the mirror.
 pub(super) struct Negotiation<'a> {
     wants: &'a [ObjectId],
@@ -49,7 +52,16 @@ impl gix::protocol::fetch::Negotiate for Negotiation<'_> {
         arguments: &mut gix::protocol::fetch::Arguments,
         previous_response: Option<&gix::protocol::fetch::Response>,
     ) -> gix::Result<(negotiate::Round, bool)> {
-        self.tips.drain(..).for_each(|tip| arguments.have(tip));
+        // Among them is where lines meet that the server would hear of too late.
+        let tips = std::mem::take(&mut self.tips);
+        let more = if tips.is_empty() { 0 } else { tips.len() + MORE_AT_ONCE };
+        tips.iter().for_each(|tip| arguments.have(tip));
+        for _ in 0..more {
+            let Some(id) = self.negotiator.next_have(&mut self.graph).transpose()? else { break };
+            if !tips.contains(&id) {
+                arguments.have(id);
+            }
+        }
         negotiate::one_round(&mut *self.negotiator, &mut self.graph, state, arguments, previous_response)
     }
 }

@@ -34,6 +34,15 @@ pub struct Chooser<'a> {
     pub remote: Remote<'a>,
 }
 
+/// Mirrors in an order.
+#[derive(Debug)]
+pub struct Order {
+    /// Those to ask, the first one first.
+    pub mirrors: Vec<(Mirror, RefSpace)>,
+    /// The others, each with why, in a word.
+    pub others: Vec<(String, &'static str)>,
+}
+
 /// A mirror, and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Known {
@@ -174,8 +183,8 @@ impl<'a> Chooser<'a> {
         known.into_iter().zip(probed).collect()
     }
 
-    /// Decides, and says why; returns the mirrors to ask, in order, and the others, each with why, in a word.
-    pub fn order(&self, work: Work) -> (Vec<(Mirror, RefSpace)>, Vec<(String, &'static str)>) {
+    /// Decides, and says why.
+    pub fn order(&self, work: Work) -> Order {
         let Decision { known, choice, refused } = self.decide(work, true);
         warn_of_settings(self.remote.config, self.remote.report);
         let mut others = Vec::new();
@@ -193,7 +202,7 @@ impl<'a> Chooser<'a> {
             self.remote.report.event(Event::Detail(format!("mirror: {} goes first: {}", who(first.at), first.reason)));
         }
         let known = |at: usize| (known[at].mirror.clone(), known[at].space.clone());
-        (choice.order.iter().map(|place| known(place.at)).collect(), others)
+        Order { mirrors: choice.order.iter().map(|place| known(place.at)).collect(), others }
     }
 }
 

@@ -7,11 +7,12 @@ use crate::adapters::process;
 use crate::values::{Error, Kind, Result};
 
 /// The pages: file name and roff text, made from `docs/*.adoc` by `docs/make-man`.
-pub const PAGES: [(&str, &str); 5] = [
+pub const PAGES: [(&str, &str); 6] = [
     ("git-mirror.1", include_str!("../../../docs/man/git-mirror.1")),
     ("git-mirror-fetch.1", include_str!("../../../docs/man/git-mirror-fetch.1")),
     ("git-remote-mirror.1", include_str!("../../../docs/man/git-remote-mirror.1")),
     ("gitprotocol-mirror.5", include_str!("../../../docs/man/gitprotocol-mirror.5")),
+    ("git-mirror-ci.7", include_str!("../../../docs/man/git-mirror-ci.7")),
     ("git-mirror-server.7", include_str!("../../../docs/man/git-mirror-server.7")),
 ];
 

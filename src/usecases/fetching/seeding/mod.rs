@@ -41,7 +41,7 @@ use crate::adapters::seed::keep::Keep;
 use crate::adapters::seed::{quarantine, room};
 use crate::decide::cost::Work;
 use crate::decide::patience::{Came, Patience, Whom};
-use crate::usecases::fetching::choosing::Chooser;
+use crate::usecases::fetching::choosing::{Chooser, Order};
 use crate::usecases::fetching::learning::Learner;
 use crate::usecases::fetching::observing::{Observed, Outcome};
 use crate::usecases::fetching::remote::Remote;
@@ -101,7 +101,7 @@ enum Mirrors {
     /// These, in their order.
     Ask(Vec<(Mirror, RefSpace)>),
     /// Nobody.
-    Passed(Seeded),
+    Passed(Box<Seeded>),
 }
 
 impl<'a> Seeder<'a> {
@@ -146,7 +146,7 @@ impl Seeder<'_> {
             return self.try_seed_part(wanted);
         }
         let mirrors = match self.mirrors_for(wanted, false)? {
-            Mirrors::Passed(seeded) => return Ok(seeded),
+            Mirrors::Passed(seeded) => return Ok(*seeded),
             Mirrors::Ask(mirrors) => mirrors,
         };
         quarantine::sweep(&self.repo.objects);
@@ -176,11 +176,11 @@ impl Seeder<'_> {
             // `--refetch` or `fetch.negotiationAlgorithm=noop`.
             return Ok(self.passed("refetch", "git wants all anew, from canonical"));
         }
-        let (mirrors, others) = self.chooser().order(self.work(wanted));
+        let Order { mirrors, others } = self.chooser().order(self.work(wanted));
         if mirrors.is_empty() {
             let mut passed = Seeded { not_asked: others, ..Seeded::default() };
             passed.passed = Some("none-left");
-            return Ok(Mirrors::Passed(passed));
+            return Ok(Mirrors::Passed(Box::new(passed)));
         }
         self.not_asked.set(others);
         Ok(Mirrors::Ask(mirrors))
@@ -189,7 +189,7 @@ impl Seeder<'_> {
     /// Says that no mirror is asked, and why: to people, and in a word.
     fn passed(&self, word: &'static str, why: &str) -> Mirrors {
         self.remote.report.event(Event::Detail(format!("mirror: no mirror is asked: {why}")));
-        Mirrors::Passed(Seeded { passed: Some(word), ..Seeded::default() })
+        Mirrors::Passed(Box::new(Seeded { passed: Some(word), ..Seeded::default() }))
     }
 
     /// Asks mirrors until nothing is missing, nobody is left, or they have cost enough.
@@ -295,7 +295,7 @@ impl Seeder<'_> {
         let config = config.map(|config| config.with_run(&[], &["true".into()])); // as it is for this run
         let more = config.map(|config| {
             let remote = Remote { config: &config, ..self.remote };
-            Chooser { repo: Some(self.repo), remote }.order(Work::default()).0
+            Chooser { repo: Some(self.repo), remote }.order(Work::default()).mirrors
         });
         let more = more.unwrap_or_default();
         more.into_iter().filter(|(mirror, _)| !tried.contains(mirror.url.raw())).collect()

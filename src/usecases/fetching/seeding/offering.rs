@@ -10,8 +10,6 @@ use crate::adapters::git::odb::Odb;
 use crate::adapters::git::repo::Repo;
 use crate::values::Result;
 
-/// So many `have` lines are in git's first request (`INITIAL_FLUSH` in its `fetch-pack.c`); with fewer, git has told all.
-const FIRST_HAVES: usize = 16;
 /// Most commits that are offered beyond git's own `have` lines and, to canonical, one for each of its `want` lines.
 const MORE_HAVES: usize = 256;
 /// Most refs whose dates are looked at: of more, those that come first.
@@ -21,7 +19,7 @@ const MOST_DATED: usize = 4096;
 pub(super) struct Offers {
     /// git's own `have` lines.
     gits: Vec<ObjectId>,
-    /// What other refs name, the latest first, where git has more to tell than it has told so far.
+    /// What other refs name, the latest first.
     refs: Vec<ObjectId>,
 }
 
@@ -29,7 +27,9 @@ impl Offers {
     /// Returns what can be offered beside `gits`, git's own `have` lines.
     pub(super) fn new(repo: &Repo, gits: &[ObjectId]) -> Result<Self> {
         let mut refs = Vec::new();
-        if gits.len() >= FIRST_HAVES {
+        // However few these are: of what canonical names git says nothing but its latest commits, and it says no more than 16
+        // at first (`mark_complete_and_common_ref`, `INITIAL_FLUSH` in its `fetch-pack.c`). A mirror need not know those.
+        if !gits.is_empty() {
             let mut known: HashSet<ObjectId> = gits.iter().copied().collect();
             let tips: Vec<ObjectId> =
                 repo.tips()?.into_iter().filter(|id| known.insert(*id)).take(MOST_DATED).collect();

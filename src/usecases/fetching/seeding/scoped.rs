@@ -137,7 +137,7 @@ impl Seeder<'_> {
                 let word = "filter";
                 let why = "nobody here knows what this filter leaves out";
                 return Ok(match self.passed(word, why) {
-                    Mirrors::Passed(seeded) => seeded,
+                    Mirrors::Passed(seeded) => *seeded,
                     Mirrors::Ask(_) => Seeded::default(),
                 });
             }
@@ -145,7 +145,7 @@ impl Seeder<'_> {
         };
         let lazy = self.is_lazy(wanted);
         let mirrors = match self.mirrors_for(wanted, lazy)? {
-            Mirrors::Passed(seeded) => return Ok(seeded),
+            Mirrors::Passed(seeded) => return Ok(*seeded),
             Mirrors::Ask(mirrors) => mirrors,
         };
         if self.needs_nothing(wanted)? {
