@@ -76,6 +76,9 @@ assert_same_results () {
 	done
 }
 
+# A script may have mirrors elsewhere.
+mirror_url () { url_for "${transport%-*}" "$mirror_state.git"; }
+
 # run_in_world <plain|mirror> <world> <command>: leaves what it did in results/.
 run_in_world () {
 	local dir
@@ -83,7 +86,7 @@ run_in_world () {
 	rm -rf srv
 	cp -a "worlds/$2" srv
 	canonical=$(url_for "$transport" canonical.git)
-	mirror=$(url_for "${transport%-*}" "$mirror_state.git")
+	mirror=$(mirror_url)
 	mirrored=
 	if test "$1" = mirror; then
 		mirrored="-c remote.origin.vcs=mirror -c remote.origin.mirrorUrl=$mirror"

@@ -131,7 +131,10 @@ impl Links {
 
     /// Returns whether the packs hold together what `tips` reach but for files, and nothing else.
     pub fn are_whole_but_for_files(&self, tips: &[ObjectId]) -> bool {
-        self.open.values().all(|kind| *kind == Kind::Blob) && self.hold_only(tips)
+        let files = self.table.iter().filter(|(_, object)| object.kind == Kind::Blob).map(|(id, _)| id);
+        self.open.values().all(|kind| *kind == Kind::Blob)
+            && files.into_iter().all(|file| tips.contains(file))
+            && self.hold_only(tips)
     }
 
     fn hold_only(&self, tips: &[ObjectId]) -> bool {
