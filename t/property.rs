@@ -438,7 +438,14 @@ fn measure(
         let here = objects_of(world, Some("measure"));
         let lacking = canonical.iter().filter(|(name, id)| asked(name) && has(name) && !here.contains(*id));
         // What canonical has under that name, where the mirror shows it under another one; what it has itself otherwise.
-        let shows = |id: &str| theirs.iter().any(|line| line.split(' ').next() == Some(id));
+        // Names that canonical does not have, or git does not ask it for, nobody asks mirrors for.
+        let shows = |id: &str| {
+            theirs.iter().filter_map(|line| line.split_once(' ')).any(|(oid, name)| {
+                oid == id
+                    && canonical.contains_key(name)
+                    && (asked(name) || name.starts_with("refs/tags/") || asked("refs/heads/any other"))
+            })
+        };
         let source = |name: &String, id: &String| if shows(id) { id.clone() } else { name.clone() };
         let specs: Vec<String> =
             lacking.map(|(name, id)| format!("+{}:refs/given/{n}/{name}", source(name, id))).collect();
