@@ -57,6 +57,7 @@ scripts! {
     t2303_scoped_ssh => "t2303-scoped-ssh.sh",
     t2310_runners => "t2310-runners.sh",
     t2320_lies_of_parts => "t2320-lies-of-parts.sh",
+    t2330_killed_parts => "t2330-killed-parts.sh",
     t3000_docs => "t3000-docs.sh",
     t3100_patience => "t3100-patience.sh",
     t3101_odd_mirrors => "t3101-odd-mirrors.sh",

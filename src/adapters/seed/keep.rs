@@ -4,7 +4,12 @@
 //! ended by then, so a process of its own, the guard, waits for the git that asked, and takes the marks away: see
 //! [`Keep::guard`]. What a killed guard left, the next run finds by [`sweep`]. Only marks whose first word is ours are ever
 //! touched.
+//!
+//! A mark may have more lines, `shallow <id>`: there is a part of a history in the pack, which is of use only if git has taken
+//! note that history ends there. Where it has not, as it was killed, the pack goes with its mark: `git fsck` would find commits
+//! without parents.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
@@ -12,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
+
+use gix::ObjectId;
 
 use crate::adapters::git::repo::Repo;
 use crate::adapters::os::{self, Process};
@@ -28,8 +35,8 @@ const WORD: &str = "git-mirror-fetch";
 pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// A pack may be on its way for so long before its index is there.
 const MOVING: Duration = Duration::from_secs(600);
-/// Most bytes of a mark.
-const MOST: u64 = 1024;
+/// Most bytes of a mark: 20,000 commits at which history ends.
+const MOST: u64 = 1 << 20;
 
 /// For whom packs are kept.
 #[derive(Debug, Clone)]
@@ -92,7 +99,7 @@ fn mark_of(holder: Option<Process>) -> String {
 /// Takes away the marks that are there for `holder`, which has ended; nobody works for it any more.
 pub fn release(objects: &Path, holder: Process) {
     let mark = mark_of(Some(holder));
-    for keep in marks(objects).filter(|keep| read(keep).is_some_and(|text| text == mark)) {
+    for keep in marks(objects).filter(|keep| read(keep).is_some_and(|text| text.starts_with(&mark))) {
         remove(&keep);
     }
 }
@@ -126,6 +133,10 @@ pub fn sweep(objects: &Path) {
 
 /// Takes a mark away, last, with a pack that never got its index.
 pub(super) fn remove(keep: &Path) {
+    if leads_nowhere(keep) {
+        // The index first: without one, git does not see a pack.
+        let _ = std::fs::remove_file(keep.with_extension("idx"));
+    }
     let whole = keep.with_extension("idx").exists();
     let rest = ["pack", "rev"].iter().filter(|_| !whole).map(|extension| keep.with_extension(extension));
     for file in rest.chain([keep.to_owned()]) {
@@ -136,6 +147,17 @@ pub(super) fn remove(keep: &Path) {
             _ => {}
         }
     }
+}
+
+/// Returns whether there is a part of a history in the pack, and git has taken no note of where it ends.
+fn leads_nowhere(keep: &Path) -> bool {
+    let text = read(keep).unwrap_or_default();
+    let mut ends = text.lines().filter_map(|line| line.strip_prefix("shallow ")).peekable();
+    let repository = keep.ancestors().nth(3); // of <repository>/objects/pack/<mark>
+    let (Some(_), Some(repository)) = (ends.peek(), repository) else { return false };
+    let known = std::fs::read_to_string(repository.join("shallow")).unwrap_or_default();
+    let known: HashSet<&str> = known.lines().collect();
+    ends.any(|id| !known.contains(id))
 }
 
 fn marks(objects: &Path) -> impl Iterator<Item = PathBuf> {
@@ -150,12 +172,13 @@ fn read(keep: &Path) -> Option<String> {
     Some(text)
 }
 
-/// Writes the mark beside a pack that is still in a quarantine.
+/// Writes the mark beside a pack that is still in a quarantine, of a history that ends at `ends`, where it is a part of one.
 ///
 /// # Errors
 /// Those of the file system.
-pub(super) fn put(keep: &Keep, path: &Path) -> std::io::Result<()> {
-    std::fs::write(path, keep.mark())
+pub(super) fn put(keep: &Keep, path: &Path, ends: &[ObjectId]) -> std::io::Result<()> {
+    let ends: String = ends.iter().map(|id| format!("shallow {id}\n")).collect();
+    std::fs::write(path, keep.mark() + &ends)
 }
 
 /// What a guard is to do.
@@ -226,6 +249,25 @@ mod tests {
         put("dead", &dead, all);
         release(&repo.objects, this);
         assert!(!left("mine") && left("dead") && packs.join("pack-mine.pack").exists());
+    }
+
+    #[test]
+    fn what_leads_nowhere_goes_with_its_mark() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let packs = dir.path().join("objects/pack");
+        std::fs::create_dir_all(&packs).expect("a folder");
+        let end = ObjectId::from_hex(&[b'a'; 40]).expect("hex");
+        for (known, ends, stays) in
+            [("", vec![], true), ("", vec![end], false), (&*format!("{end}\n"), vec![end], true)]
+        {
+            std::fs::write(dir.path().join("shallow"), known).expect("a file");
+            let mark = packs.join("pack-1.keep");
+            ["idx", "pack", "rev"].iter().for_each(|end| std::fs::write(mark.with_extension(end), "").expect("a file"));
+            put(&Keep::for_this_process(), &mark, &ends).expect("a mark");
+            remove(&mark);
+            let left = std::fs::read_dir(&packs).expect("a folder").count();
+            assert_eq!(left, if stays { 3 } else { 0 }, "{known}");
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ const MAKING: Duration = Duration::from_secs(60);
 /// A quarantine. Dropping it removes it with all that is in it.
 pub struct Quarantine {
     dir: tempfile::TempDir,
+    /// Where the history ends that is in it, if git has yet to take note of that.
+    pub ends: Vec<ObjectId>,
     _lock: File,
     _on_signal: OnSignal,
 }
@@ -51,7 +53,7 @@ impl Quarantine {
         std::fs::write(dir.path().join("info/alternates"), alternates).map_err(Error::doing(Kind::Local, doing()))?;
         let path = dir.path().to_owned();
         let on_signal = OnSignal::run(move || drop(std::fs::remove_dir_all(&path)));
-        Ok(Quarantine { dir, _lock: lock, _on_signal: on_signal })
+        Ok(Quarantine { dir, ends: Vec::new(), _lock: lock, _on_signal: on_signal })
     }
 
     /// Returns the directory.
@@ -93,7 +95,7 @@ impl Quarantine {
             let mark = pack.with_extension("keep");
             let doing = format!("cannot write {}", mark.display());
             if !pack.with_extension("promisor").exists() {
-                keep::put(keep, &mark).map_err(Error::doing(Kind::Local, doing))?;
+                keep::put(keep, &mark, &self.ends).map_err(Error::doing(Kind::Local, doing))?;
             }
             // The mark first, and the index last: a pack is there for git once its index is.
             for extension in ["keep", "promisor", "pack", "rev", "idx"] {

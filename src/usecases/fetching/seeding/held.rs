@@ -50,7 +50,7 @@ impl Held {
         settled.unwrap_or(false)
     }
 
-    fn try_settle(self, said: &ShallowInfo) -> Result<bool> {
+    fn try_settle(mut self, said: &ShallowInfo) -> Result<bool> {
         if *said != self.changes {
             write_ends(&self.file, &said.after(&self.before))?;
             let tips: Vec<ObjectId> = self.tips.iter().chain(&said.unshallow).copied().collect();
@@ -69,6 +69,7 @@ impl Held {
         if self.filter.is_none() {
             self.keep.guard(&self.repo, false);
         }
+        self.quarantine.ends = said.shallow.iter().copied().collect();
         self.quarantine.accept(&self.repo, &self.keep, self.sync)?;
         Ok(true)
     }
