@@ -156,7 +156,8 @@ impl FetchRequest {
         let is_tail = |pkt: &Pkt| *pkt == Pkt::Flush || pkt.text() == b"done" || pkt.text().starts_with(b"have ");
         let tail = self.packets.iter().position(is_tail).unwrap_or(self.packets.len());
         let (head, tail) = self.packets.split_at(tail);
-        let ours = wants.iter().filter(|id| !self.wants.contains(id)).map(|id| Pkt::line(&format!("want {id}")));
+        let wanted: HashSet<_> = self.wants.iter().collect();
+        let ours = wants.iter().filter(|id| !wanted.contains(id)).map(|id| Pkt::line(&format!("want {id}")));
         let ours = ours.chain(haves.iter().map(|id| Pkt::line(&format!("have {id}"))));
         head.iter().cloned().chain(ours).chain(tail.iter().filter(|pkt| !is_ours(pkt)).cloned()).collect()
     }

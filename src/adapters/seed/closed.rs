@@ -8,6 +8,7 @@
 //! ([`super::tree`]). That objects hash to their names is known from indexing, which computed the names.
 //! Fetches into a repository that has history lead out of their pack; those are proved by `git rev-list`.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::ops::Range;
@@ -131,9 +132,10 @@ impl Links {
 
     /// Returns whether the packs hold together what `tips` reach but for files, and nothing else.
     pub fn are_whole_but_for_files(&self, tips: &[ObjectId]) -> bool {
-        let files = self.table.iter().filter(|(_, object)| object.kind == Kind::Blob).map(|(id, _)| id);
+        let asked: HashSet<&ObjectId> = tips.iter().collect();
+        let mut files = self.table.iter().filter(|(_, object)| object.kind == Kind::Blob).map(|(id, _)| id);
         self.open.values().all(|kind| *kind == Kind::Blob)
-            && files.into_iter().all(|file| tips.contains(file))
+            && files.all(|file| asked.contains(file))
             && self.hold_only(tips)
     }
 

@@ -4,7 +4,7 @@
 //! its own. Then exactly what is wanted is kept of it: nothing of a mirror's own stays. Under a filter that is moved in. Where
 //! a depth is asked for, it is held until canonical has said where history ends.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -77,6 +77,12 @@ impl<'a> Gathered<'a> {
 
     pub(super) fn deepens(&self) -> bool {
         !self.wanted.scope.deepen.is_empty()
+    }
+
+    /// Returns those of the wanted ids that have come.
+    fn given(&self) -> Vec<ObjectId> {
+        let left: HashSet<&ObjectId> = self.left.iter().collect();
+        self.wanted.wants.iter().filter(|id| !left.contains(id)).copied().collect()
     }
 
     pub(super) fn shallow_file(&self) -> PathBuf {
@@ -280,8 +286,10 @@ impl Seeder<'_> {
             tracing::debug!(?undone, "what a mirror sent is dropped");
         })?;
         gathered.objects += objects;
-        gathered.left.retain(|id| !wants.contains(id));
-        gathered.own.extend(wants.iter().filter(|id| !gathered.wanted.wants.contains(id)));
+        let given: HashSet<&ObjectId> = wants.iter().collect();
+        let asked_for: HashSet<&ObjectId> = gathered.wanted.wants.iter().collect();
+        gathered.left.retain(|id| !given.contains(id));
+        gathered.own.extend(wants.iter().filter(|id| !asked_for.contains(id)));
         // One that gives all in good order has been judged for good.
         gathered.judged = (judged.is_empty() && gathered.left.is_empty() && gathered.own.is_empty()).then_some(found);
         let lacked = gathered.left.len() as f64 / asked.max(1) as f64;
@@ -347,8 +355,8 @@ impl Seeder<'_> {
         let (mut session, watch) = self.open_canonical()?;
         let inside = Odb::at(gathered.quarantine.path(), self.repo.hash)?;
         let wanted = gathered.wanted;
-        let given = wanted.wants.iter().filter(|id| !gathered.left.contains(id)).chain(&gathered.own);
-        let given: Vec<ObjectId> = given.map(|id| inside.peel(id)).filter(|id| inside.is_commit(id)).collect();
+        let given: Vec<ObjectId> = [gathered.given(), gathered.own.clone()].concat();
+        let given: Vec<ObjectId> = given.iter().map(|id| inside.peel(id)).filter(|id| inside.is_commit(id)).collect();
         let mut haves = given;
         haves.extend(Offers::new(self.repo, wanted.haves)?.extended(self.repo, &[])?);
         let mut scope = wanted.scope.clone();
@@ -370,7 +378,7 @@ impl Seeder<'_> {
     /// Keeps what is wanted of what has come, and nothing else; returns what is left for canonical.
     fn settle(&self, mut gathered: Gathered) -> Result<Left> {
         let wanted = gathered.wanted;
-        let given: Vec<ObjectId> = wanted.wants.iter().filter(|id| !gathered.left.contains(id)).copied().collect();
+        let given = gathered.given();
         if given.is_empty() || (gathered.deepens() && !gathered.left.is_empty()) {
             return Ok(Left::default());
         }
@@ -392,8 +400,10 @@ impl Seeder<'_> {
             gathered.quarantine = only;
         }
         if gathered.filter.is_some() {
-            let names = |id: &ObjectId| wanted.canonical.refs.iter().find(|r| r.oid == *id).map(|r| r.name.clone());
-            let lines = given.iter().map(|id| format!("{id} {}\n", names(id).unwrap_or_else(|| id.to_string())));
+            let names: HashMap<&ObjectId, &str> =
+                wanted.canonical.refs.iter().map(|r| (&r.oid, r.name.as_str())).collect();
+            let name = |id: &ObjectId| names.get(id).map_or_else(|| id.to_string(), |name| (*name).to_owned());
+            let lines = given.iter().map(|id| format!("{id} {}\n", name(id)));
             gathered.quarantine.promise(&lines.collect::<String>())?;
         }
         let sync = is_synced(self.remote.config, gathered.objects);
