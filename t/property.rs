@@ -5,6 +5,8 @@
 //! `GMF_LAYOUTS=<n>` walks through n layouts (40 otherwise), `GMF_LAYOUT_SEED=<n>` begins elsewhere; a failure names the
 //! seed of its layout and leaves nothing else behind. With `GMF_KEEP=1` its repositories stay.
 
+mod parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -21,7 +21,10 @@ impl Filter {
         let (mut exact, mut by_file) = (Vec::new(), false);
         for part in parts {
             match part.split_once([':', '=']) {
-                Some(("blob", "none")) | Some(("tree", _)) | Some(("object", _)) => exact.push(part.to_owned()),
+                // Of another type, what is left cannot be walked to: the commits or the folders on the way are left out.
+                Some(("blob", "none")) | Some(("tree", _)) | Some(("object", "type=commit")) => {
+                    exact.push(part.to_owned())
+                }
                 Some(("blob", size)) if size.starts_with("limit=") => by_file = true,
                 Some(("sparse", oid)) if oid.starts_with("oid=") => by_file = true,
                 _ => return None,
@@ -78,7 +81,7 @@ mod tests {
             ("blob:none", Some("blob:none"), Some("blob:none")),
             ("blob:limit=1k", None, Some("blob:none")),
             ("tree:0", Some("tree:0"), Some("tree:0")),
-            ("object:type=tag", Some("object:type=tag"), Some("object:type=tag")),
+            ("object:type=commit", Some("object:type=commit"), Some("object:type=commit")),
             ("sparse:oid=abc", None, Some("blob:none")),
             ("combine:blob:none+tree:3", Some("combine:blob:none+tree:3"), Some("combine:blob:none+tree:3")),
             ("combine:blob:limit=9+tree:3", Some("tree:3"), Some("combine:tree:3+blob:none")),
@@ -88,9 +91,16 @@ mod tests {
             assert_eq!(filter.is_by_file(), most != least, "{spec}");
             assert_eq!(filter.spec(), spec);
         }
-        for spec in
-            ["", "blob", "blob:some", "sparse:path=x", "new:kind", "combine:blob:none+x", "combine:combine:tree:1"]
-        {
+        for spec in [
+            "object:type=blob",
+            "",
+            "blob",
+            "blob:some",
+            "sparse:path=x",
+            "new:kind",
+            "combine:blob:none+x",
+            "combine:combine:tree:1",
+        ] {
             assert_eq!(Filter::parse(spec), None, "{spec}");
         }
     }

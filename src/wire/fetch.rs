@@ -144,10 +144,10 @@ impl FetchRequest {
             .collect()
     }
 
-    /// Returns the packets to send where all that is asked for is here, but for where history ends: git's own with `wants`
-    /// and `haves` added. The server takes note of the parents of what it hears of, and hears no more of them: so `haves`
+    /// Returns the packets to send where all that is asked for is here, but for where history ends: git's own with `haves`
+    /// added, and nothing else that is wanted, as history would then begin there as well. The server takes note of the parents of what it hears of, and hears no more of them: so `haves`
     /// come first, and each after its ancestors (`do_got_oid` in git's `upload-pack.c`).
-    pub fn claiming(&self, wants: &[ObjectId], haves: &[ObjectId]) -> Vec<Pkt> {
+    pub fn claiming(&self, haves: &[ObjectId]) -> Vec<Pkt> {
         let had: HashSet<_> = haves.iter().collect();
         let is_ours = |pkt: &Pkt| {
             let id = pkt.text().strip_prefix(b"have ").and_then(|hex| ObjectId::from_hex(hex).ok());
@@ -156,9 +156,7 @@ impl FetchRequest {
         let is_tail = |pkt: &Pkt| *pkt == Pkt::Flush || pkt.text() == b"done" || pkt.text().starts_with(b"have ");
         let tail = self.packets.iter().position(is_tail).unwrap_or(self.packets.len());
         let (head, tail) = self.packets.split_at(tail);
-        let wanted: HashSet<_> = self.wants.iter().collect();
-        let ours = wants.iter().filter(|id| !wanted.contains(id)).map(|id| Pkt::line(&format!("want {id}")));
-        let ours = ours.chain(haves.iter().map(|id| Pkt::line(&format!("have {id}"))));
+        let ours = haves.iter().map(|id| Pkt::line(&format!("have {id}")));
         head.iter().cloned().chain(ours).chain(tail.iter().filter(|pkt| !is_ours(pkt)).cloned()).collect()
     }
 
@@ -365,9 +363,9 @@ mod tests {
         };
         let (want, have) = (|id| format!("want {id}"), |id| format!("have {id}"));
         let depth = "deepen 1".to_owned();
-        let got = request(&[&want(A), &depth, &have(A), "done"]).claiming(&[a, b], &[b, a]);
-        assert_eq!(lines(&got), [want(A), depth.clone(), want(B), have(B), have(A), "done".into(), String::new()]);
-        let got = request(&[&want(A), &depth]).claiming(&[], &[a]);
+        let got = request(&[&want(A), &depth, &have(A), "done"]).claiming(&[b, a]);
+        assert_eq!(lines(&got), [want(A), depth.clone(), have(B), have(A), "done".into(), String::new()]);
+        let got = request(&[&want(A), &depth]).claiming(&[a]);
         assert_eq!(lines(&got), [want(A), depth, have(A), String::new()]);
     }
 

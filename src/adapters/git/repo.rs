@@ -13,6 +13,8 @@ use crate::adapters::git::config::Config;
 use crate::adapters::process::{self, output};
 use crate::values::{Result, refspace};
 
+/// Tells what a git of ours starts that it is within a run of ours.
+pub const ENV_WITHIN: &str = "GIT_MIRROR_WITHIN";
 /// How many ancestors of a tip are offered one by one to a server that may not know it.
 const OLDER: usize = 256;
 /// Most bytes of `FETCH_HEAD` that are read.
@@ -121,7 +123,7 @@ impl Repo {
     /// # Errors
     /// [`Kind::Local`](crate::values::Kind::Local) where git fails.
     pub fn has_refs(&self) -> Result<bool> {
-        Ok(!self.recent_tips(1)?.is_empty())
+        Ok(!self.tips()?.is_empty()) // no object is looked at: it may be one that a partial clone lacks
     }
 
     /// Returns what the latest `count` refs outside `refs/mirror/` name, newest first: what to offer to a server where
@@ -456,7 +458,8 @@ fn address(mut command: Command, git_dir: &Path, ambient: bool) -> Command {
     if !ambient {
         process::without_local_env(&mut command);
     }
-    command.env("GIT_DIR", git_dir);
+    // Nothing is fetched in the midst of a fetch. What a git before 2.45 begins all the same, the helper refuses.
+    command.env("GIT_DIR", git_dir).env("GIT_NO_LAZY_FETCH", "1").env(ENV_WITHIN, "1");
     command
 }
 

@@ -365,6 +365,7 @@ fn told(who: &str, channel: &Channel, err: &gix::Error) -> Error {
     tracing::debug!(who, ?err, "a mirror failed");
     let cause = err.probable_cause().to_string();
     let message = channel.said().unwrap_or(cause);
+    let message = if message.contains("clone.rejectShallow") { "it is shallow itself".to_owned() } else { message };
     let message = SafeText::new(message.lines().next().unwrap_or_default()).to_string();
     Error::new(if says_not_here(&message) { Kind::NotFound } else { Kind::Protocol }, message)
 }

@@ -29,6 +29,8 @@ pub struct Seen {
     pub from_canonical: u64,
     /// Whether canonical was asked for objects at all.
     pub canonical_asked: bool,
+    /// Whether it has gone away within an answer: git waits for the rest, and ends once we have.
+    pub broken: bool,
     /// Whether it has answered such a request.
     pub canonical_answered: bool,
     /// How long its answers took to begin, and how long its objects took.
@@ -122,6 +124,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
                 answer.whole
             };
             if !answered {
+                seen.broken = true;
                 break;
             }
         }
@@ -218,7 +221,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         seen.canonical_asked = true;
         let added = held.haves.iter().filter(|id| !request.haves.contains(id)).copied();
         let mut filter = AckFilter::new(added);
-        self.ask(&request.claiming(&held.tags, &held.haves));
+        self.ask(&request.claiming(&held.haves));
         let before = self.server_in.bytes;
         let head = self.head(&mut filter);
         seen.from_canonical += self.server_in.bytes - before;
@@ -278,7 +281,11 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
     fn answer(&mut self, mut passes: impl FnMut(&Pkt) -> bool) -> Result<Answer> {
         let began = Instant::now();
         let mut first = None;
-        let gone = |err: std::io::Error| Error::new(Kind::Channel, format!("cannot write to git: {err}"));
+        let gone = |err: std::io::Error| {
+            // A git that has died has said why.
+            let dead = err.kind() == std::io::ErrorKind::BrokenPipe;
+            Error::new(if dead { Kind::Told } else { Kind::Channel }, format!("cannot write to git: {err}"))
+        };
         let mut out = BufWriter::with_capacity(128 * 1024, &mut *self.git_out);
         let mut bytes = Vec::new();
         let result = (|| {

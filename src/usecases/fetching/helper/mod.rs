@@ -17,7 +17,7 @@ use gix::ObjectId;
 
 use crate::adapters::git::config::Config;
 use crate::adapters::git::odb::Odb;
-use crate::adapters::git::repo::Repo;
+use crate::adapters::git::repo::{ENV_WITHIN, Repo};
 use crate::adapters::git::run;
 use crate::adapters::net::channel::{Channel, Family, HttpHelper, Service};
 use crate::adapters::net::pktio::{self, PktReader};
@@ -91,6 +91,9 @@ pub fn run(
     let began = Instant::now();
     let _run = run::join();
     let config = Config::load()?;
+    if std::env::var_os(ENV_WITHIN).is_some() && config.get("fetch.negotiationalgorithm") == Some("noop") {
+        return Err(Error::new(Kind::Local, "what a partial clone lacks is not fetched in the midst of a fetch"));
+    }
     let url = GitUrl::parse(&whole_url(&config, &invocation))?;
     if !config.protocol_allowed(&url.scheme) {
         return Err(Error::new(Kind::Config, format!("transport '{}' not allowed", url.scheme)));
@@ -314,7 +317,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             self.repo = now();
         }
         self.record(&seen, code);
-        if seen.clone && self.is_undone() {
+        if seen.clone && !seen.broken && self.is_undone() {
             return Ok(code);
         }
         self.keep(&mut seen);
@@ -341,7 +344,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let tells = |left: &Left| matches!(left, Left::Rest(rest) if !rest.haves.is_empty());
         let gave_all = |seeded: &Seeded| seeded.from.is_empty() && !tells(&seeded.left);
         let promised = |seeded: &Seeded| seeded.promised || gave_all(seeded);
-        if !seen.canonical_asked || seen.seeded.as_ref().is_none_or(promised) {
+        if seen.broken || !seen.canonical_asked || seen.seeded.as_ref().is_none_or(promised) {
             return;
         }
         os::wait_reader_gone(&self.git_out, GIT_IS_DONE);
@@ -361,7 +364,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         if refs.is_empty() {
             return;
         }
-        if seen.canonical_asked {
+        if seen.canonical_asked && !seen.broken {
             os::wait_reader_gone(&self.git_out, GIT_IS_DONE);
         }
         let Ok(odb) = Odb::open(repo) else { return };

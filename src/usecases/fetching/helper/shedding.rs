@@ -29,7 +29,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         if seeded.unsure.is_empty() {
             return;
         }
-        if seen.canonical_asked {
+        if seen.canonical_asked && !seen.broken {
             os::wait_reader_gone(&self.git_out, GIT_IS_DONE);
         }
         if let Err(err) = shed(repo, keep, seen, seeded) {

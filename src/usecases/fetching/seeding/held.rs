@@ -19,8 +19,6 @@ use crate::wire::ShallowInfo;
 pub struct Held {
     /// What canonical is told is here, each after its ancestors.
     pub haves: Vec<ObjectId>,
-    /// Annotated tags that must still come.
-    pub tags: Vec<ObjectId>,
     /// How where history ends is thought to change.
     pub(super) changes: ShallowInfo,
     /// Where it has ended before.

@@ -174,7 +174,7 @@ impl Seeder<'_> {
                 Err(err) => tracing::debug!(%err, "canonical does not complete what mirrors gave"),
             }
         }
-        match self.settle(gathered) {
+        match self.settle(gathered, &mut seeded.from_canonical) {
             Ok(left) => {
                 seeded.satisfied = !matches!(&left, Left::Rest(rest) if rest.here.is_empty());
                 seeded.left = left;
@@ -375,25 +375,48 @@ impl Seeder<'_> {
         Ok(watch.bytes())
     }
 
+    /// Returns canonical's annotated tags that belong to what has come and have not, each with what it finally names.
+    fn missing_tags(&self, gathered: &Gathered, judged: &Judged) -> Result<Vec<(ObjectId, ObjectId)>> {
+        let (odb, inside) = (Odb::open(self.repo)?, Odb::at(gathered.quarantine.path(), self.repo.hash)?);
+        let follows = |tag: &(ObjectId, ObjectId)| judged.reached.contains(&tag.1) && !odb.has(&tag.1);
+        Ok(gathered.tags().into_iter().filter(follows).filter(|(tag, _)| !inside.has(tag)).collect())
+    }
+
+    /// Has canonical send tags into the quarantine, whose targets are there; returns how many bytes it sent. Git's own request
+    /// must not want them: canonical would have history begin there, too.
+    fn complete_tags(&self, gathered: &mut Gathered, tags: &[(ObjectId, ObjectId)]) -> Result<u64> {
+        let (mut session, watch) = self.open_canonical()?;
+        let (wants, targets): (Vec<ObjectId>, Vec<ObjectId>) = tags.iter().copied().unzip();
+        watch.pause(false);
+        let got = self.fetch_part(&mut session, &watch, gathered, (&wants, &targets), &Scope::default());
+        watch.pause(true);
+        self.clock.settle(if got.is_ok() { Came::Proved } else { Came::Refused });
+        self.remote.report.event(Event::ProgressEnd);
+        gathered.objects += got?;
+        Ok(watch.bytes())
+    }
+
     /// Keeps what is wanted of what has come, and nothing else; returns what is left for canonical.
-    fn settle(&self, mut gathered: Gathered) -> Result<Left> {
+    fn settle(&self, mut gathered: Gathered, from_canonical: &mut u64) -> Result<Left> {
         let wanted = gathered.wanted;
         let given = gathered.given();
         if given.is_empty() || (gathered.deepens() && !gathered.left.is_empty()) {
             return Ok(Left::default());
         }
-        let judged = match gathered.judged.take() {
+        let mut judged = match gathered.judged.take() {
             Some(judged) => judged,
             None => gathered.judge(self.repo, &given)?,
         };
+        if gathered.deepens() {
+            let missing = self.missing_tags(&gathered, &judged)?;
+            if !missing.is_empty() {
+                *from_canonical += self.complete_tags(&mut gathered, &missing)?;
+                judged = gathered.judge(self.repo, &given)?;
+            }
+        }
         let ends = gathered.ends();
         let changes = gathered.changes(&ends, &judged.reached);
-        let odb = Odb::open(self.repo)?;
-        let inside = Odb::at(gathered.quarantine.path(), self.repo.hash)?;
-        let follows = |tag: &&(ObjectId, ObjectId)| judged.reached.contains(&tag.1) && !odb.has(&tag.1);
-        let tags = gathered.tags();
-        let tags: Vec<ObjectId> =
-            tags.iter().filter(follows).map(|(tag, _)| *tag).filter(|id| !inside.has(id)).collect();
+        let tags: Vec<ObjectId> = self.missing_tags(&gathered, &judged)?.into_iter().map(|(tag, _)| tag).collect();
         if let Some(stay) = &judged.stay {
             let only = gathered.quarantine.with_only(self.repo, stay)?;
             write_ends(&only.path().join(SHALLOW), &ends)?;
@@ -416,7 +439,6 @@ impl Seeder<'_> {
             haves.dedup();
             return Ok(Left::Held(Box::new(Held {
                 haves,
-                tags,
                 changes,
                 before: wanted.scope.shallow.clone(),
                 tips: given,
