@@ -132,7 +132,7 @@ fn walk_parts(seed: u64) {
 fn parts_are_those_of_plain_git() {
     let number = |name: &str, otherwise| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(otherwise);
     let first: u64 = number("GMF_LAYOUT_SEED", 1);
-    for seed in first..first + number("GMF_LAYOUTS", 40) {
+    for seed in first..first + number("GMF_LAYOUTS", 25) {
         walk_parts(seed);
     }
 }
