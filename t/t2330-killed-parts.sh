@@ -55,9 +55,39 @@ killed () { # <git fetch argument>...
 	assert_no_leftovers got
 }
 
+# All of git and the helper, at some moment; the guard stays, as it is on its own.
+at_random () { # <git fetch argument>...
+	local n ms
+	for n in $(seq ${GMF_KILLS:-12}); do
+		a_shallow_client
+		git -C got remote set-url origin "$srv/canonical.git"
+		ms=$(perl -e 'print int rand 180')
+		setsid git -C got fetch -q "$@" >/dev/null 2>&1 &
+		leader=$!
+		perl -e "select undef, undef, undef, $ms / 1000"
+		kill -9 -- "-$leader" 2>/dev/null || :
+		pkill -9 -P "$leader" 2>/dev/null || :
+		for pid in $(helpers_running); do
+			tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q guard || kill -9 "$pid" 2>/dev/null || :
+		done
+		wait $leader 2>/dev/null || :
+		sleep 0.4
+		echo "killed after $ms ms: fetch $*"
+		find got/.git -name '*.lock' -delete # git's own
+		assert_fsck_clean got
+		if test -e got/.git/shallow; then git -C got fetch -q "$@"; else git -C got fetch -q; fi
+		assert_eq "$(git -C "$srv/canonical.git" rev-parse main)" "$(git -C got rev-parse origin/main)" 'main'
+		assert_fsck_clean got
+		find got/.git/objects \( -name 'tmp_*' -o -name 'quarantine*' \) -exec rm -rf {} + # plain git leaves such, too
+		assert_no_leftovers got
+	done
+}
+
 mkdir -p "$srv"
 test_case 'servers' make_servers
 test_case 'fetch --depth' killed --depth=5
 test_case 'fetch --deepen' killed --deepen=3
 test_case 'fetch --shallow-exclude' killed --shallow-exclude=v1
+test_case 'fetch --depth, at random moments' at_random --depth=5
+test_case 'fetch --unshallow, at random moments' at_random --unshallow
 test_done

@@ -4,7 +4,7 @@
 //! its own. Then exactly what is wanted is kept of it: nothing of a mirror's own stays. Under a filter that is moved in. Where
 //! a depth is asked for, it is held until canonical has said where history ends.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -423,10 +423,11 @@ impl Seeder<'_> {
             gathered.quarantine = only;
         }
         if gathered.filter.is_some() {
-            let names: HashMap<&ObjectId, &str> =
-                wanted.canonical.refs.iter().map(|r| (&r.oid, r.name.as_str())).collect();
-            let name = |id: &ObjectId| names.get(id).map_or_else(|| id.to_string(), |name| (*name).to_owned());
-            let lines = given.iter().map(|id| format!("{id} {}\n", name(id)));
+            let ids: HashSet<&ObjectId> = given.iter().collect();
+            let named = wanted.canonical.refs.iter().filter(|r| ids.contains(&r.oid));
+            let known: HashSet<&ObjectId> = named.clone().map(|r| &r.oid).collect();
+            let others = given.iter().filter(|id| !known.contains(id)).map(|id| format!("{id} {id}\n"));
+            let lines = named.map(|r| format!("{} {}\n", r.oid, r.name)).chain(others);
             gathered.quarantine.promise(&lines.collect::<String>())?;
         }
         let sync = is_synced(self.remote.config, gathered.objects);
