@@ -33,6 +33,18 @@ pub enum Found {
 }
 
 impl Repo {
+    /// Hands to `each` what refs, reflogs and the index lead to.
+    ///
+    /// # Errors
+    /// As [`Repo::prove`].
+    pub fn each_needed(&self, mut each: impl FnMut(ObjectId)) -> Result<()> {
+        let mut command =
+            self.git(["rev-list", "--objects", "--no-object-names", "--all", "--reflog", "--indexed-objects"]);
+        command.env("GIT_NO_REPLACE_OBJECTS", "1");
+        process::each_line(&mut command, b"", |line| ObjectId::from_hex(line).into_iter().for_each(&mut each))
+            .map_err(blame)
+    }
+
     /// Walks from `tips` on as far as `bounds` say. `quarantine` is an object directory that is looked at as well. Fetches
     /// nothing, in a partial clone either.
     ///

@@ -6,8 +6,8 @@
 //! touched.
 //!
 //! A mark may have more lines, `shallow <id>`: there is a part of a history in the pack, which is of use only if git has taken
-//! note that history ends there. Where it has not, as it was killed, the pack goes with its mark: `git fsck` would find commits
-//! without parents.
+//! note that history ends there. Where it has not, as it was killed, the pack goes before its mark
+//! ([`super::quarantine::drop_what_leads_nowhere`]): `git fsck` would find commits without parents.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -106,7 +106,22 @@ pub fn release(objects: &Path, holder: Process) {
 
 /// Takes away the marks that nobody needs any more.
 pub fn sweep(objects: &Path) {
+    for keep in over(objects) {
+        tracing::info!(keep = %keep.display(), "remove a mark that a killed process left");
+        remove(&keep);
+    }
+}
+
+/// Returns the marks that nobody needs any more and beside which there is a part of a history of whose end git has taken no
+/// note.
+pub(super) fn leading_nowhere(objects: &Path) -> Vec<PathBuf> {
+    over(objects).into_iter().filter(|keep| leads_nowhere(keep)).collect()
+}
+
+/// Returns the marks that nobody needs any more.
+fn over(objects: &Path) -> Vec<PathBuf> {
     let here = os::process_space();
+    let mut gone = Vec::new();
     for keep in marks(objects) {
         let Some(text) = read(&keep) else { continue };
         let mut words = text.split_whitespace();
@@ -125,18 +140,14 @@ pub fn sweep(objects: &Path) {
         };
         let whole = keep.with_extension("idx").exists();
         if (over && (whole || is_older(MOVING))) || is_older(LONGEST) {
-            tracing::info!(keep = %keep.display(), "remove a mark that a killed process left");
-            remove(&keep);
+            gone.push(keep);
         }
     }
+    gone
 }
 
 /// Takes a mark away, last, with a pack that never got its index.
 pub(super) fn remove(keep: &Path) {
-    if leads_nowhere(keep) {
-        // The index first: without one, git does not see a pack.
-        let _ = std::fs::remove_file(keep.with_extension("idx"));
-    }
     let whole = keep.with_extension("idx").exists();
     let rest = ["pack", "rev"].iter().filter(|_| !whole).map(|extension| keep.with_extension(extension));
     for file in rest.chain([keep.to_owned()]) {
@@ -252,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_nowhere_goes_with_its_mark() {
+    fn what_leads_nowhere_is_found() {
         let dir = tempfile::tempdir().expect("a folder");
         let packs = dir.path().join("objects/pack");
         std::fs::create_dir_all(&packs).expect("a folder");
@@ -264,9 +275,8 @@ mod tests {
             let mark = packs.join("pack-1.keep");
             ["idx", "pack", "rev"].iter().for_each(|end| std::fs::write(mark.with_extension(end), "").expect("a file"));
             put(&Keep::for_this_process(), &mark, &ends).expect("a mark");
-            remove(&mark);
-            let left = std::fs::read_dir(&packs).expect("a folder").count();
-            assert_eq!(left, if stays { 3 } else { 0 }, "{known}");
+            assert_eq!(leads_nowhere(&mark), !stays, "{known}");
+            assert!(leading_nowhere(&dir.path().join("objects")).is_empty(), "this process lives");
         }
     }
 

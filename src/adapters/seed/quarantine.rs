@@ -16,7 +16,7 @@ use gix::ObjectId;
 use super::contents::Contents;
 use super::keep::{self, Keep};
 use crate::adapters::git::repo::Repo;
-use crate::adapters::os::{self, OnSignal};
+use crate::adapters::os::{self, OnSignal, Process};
 use crate::values::{Error, Kind, Result};
 
 const PREFIX: &str = "mirror-quarantine-";
@@ -230,6 +230,39 @@ pub fn drop_but(repo: &Repo, keep: &Keep, indexes: &[PathBuf], tips: &[ObjectId]
             let _ = std::fs::remove_file(index.with_extension(extension));
         }
         keep::remove(&index.with_extension("keep"));
+    }
+    Ok(())
+}
+
+/// Drops the packs with a part of a history of whose end git has taken no note, as it failed or was killed, once nobody needs
+/// them any more. What is needed otherwise stays, in a pack of its own: a `git gc` beside may have taken it that it is kept here.
+///
+/// # Errors
+/// As for [`keep_unreached`]; then all stays.
+pub fn drop_what_leads_nowhere(repo: &Repo) -> Result<()> {
+    let marks = keep::leading_nowhere(&repo.objects);
+    if marks.is_empty() {
+        return Ok(());
+    }
+    let indexes: Vec<PathBuf> =
+        marks.iter().map(|mark| mark.with_extension("idx")).filter(|idx| idx.exists()).collect();
+    let mut contents = Contents::of(&indexes, repo.hash)?;
+    repo.each_needed(|id| contents.mark(&id))?;
+    let stay: Vec<ObjectId> = contents.marked().collect();
+    drop(contents);
+    if !stay.is_empty() {
+        let quarantine = Quarantine::create(repo)?;
+        repo.pack_these(&stay, None, &quarantine.packs().join("pack"))?;
+        quarantine.accept(repo, &Keep::for_this_process(), false)?;
+        // It is reached: nothing prunes it.
+        Process::this().into_iter().for_each(|this| keep::release(&repo.objects, this));
+    }
+    for mark in marks {
+        // The index first: without one, git does not see a pack.
+        for extension in ["idx", "rev", "pack"] {
+            let _ = std::fs::remove_file(mark.with_extension(extension));
+        }
+        keep::remove(&mark);
     }
     Ok(())
 }

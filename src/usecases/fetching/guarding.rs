@@ -23,6 +23,11 @@ pub fn run(args: impl Iterator<Item = OsString>) -> i32 {
     orders.git.wait_ended(until);
     // A helper whose git is dead ends soon; until then it may move something in.
     orders.helper.wait_ended(until);
+    if let Some(repo) = Repo::discover()
+        && let Err(err) = quarantine::drop_what_leads_nowhere(&repo)
+    {
+        tracing::debug!(%err, "a part of a history stays");
+    }
     keep::release(&orders.objects, orders.git);
     if orders.tidy
         && let Some(repo) = Repo::discover()

@@ -359,6 +359,9 @@ impl<O: Write + AsFd> Helper<'_, O> {
     fn tidy(&self, seen: &Seen, keep: &Keep) {
         let Some(repo) = &self.repo else { return };
         quarantine::sweep(&repo.objects);
+        if let Err(err) = quarantine::drop_what_leads_nowhere(repo) {
+            tracing::debug!(%err, "a part of a history stays");
+        }
         keep::sweep(&repo.objects);
         let Ok(refs) = repo.mirror_refs() else { return };
         if refs.is_empty() {
