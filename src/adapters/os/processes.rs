@@ -37,7 +37,7 @@ impl Process {
     }
 
     /// Returns the ancestor that holds the far end of the pipe that is this process's stdin: whoever talks to it, with as
-    /// many wrappers in between as there may be. Where none of them lets us look, it is the parent, or what has started
+    /// many wrappers in between as there may be; this process itself where that one has died. Where none of them lets us look, it is the parent, or what has started
     /// that if both are the same program, as `git` is that runs `git remote-mirror`.
     pub fn at_the_other_end() -> Option<Self> {
         let ours = std::fs::metadata("/proc/self/fd/0").ok()?;
@@ -52,13 +52,17 @@ impl Process {
         let parent = Stat::of(std::process::id())?.parent;
         let mut id = parent;
         for _ in 0..FARTHEST {
+            if id > 0 && holds_it(id) {
+                return Self::of(id);
+            }
             if id <= 1 {
                 break;
             }
-            if holds_it(id) {
-                return Self::of(id);
-            }
             id = Stat::of(id)?.parent;
+        }
+        // Whoever talked to it has died, and the first of all processes is nobody's git.
+        if parent <= 1 {
+            return Self::this();
         }
         let above = Stat::of(parent)?.parent;
         let alike = above > 1 && Stat::of(above).map(|stat| stat.name) == Stat::of(parent).map(|stat| stat.name);
