@@ -208,8 +208,8 @@ fn entries(mut data: &[u8]) -> Option<Vec<(ObjectId, Kind)>> {
         let id = ObjectId::from_bytes_or_panic(data.get(nul + 1..end)?);
         match mode & 0o170_000 {
             0o040_000 => all.push((id, Kind::Tree)),
-            0o160_000 => {}
-            _ => all.push((id, Kind::Blob)),
+            0o100_000 | 0o120_000 => all.push((id, Kind::Blob)),
+            _ => {} // git takes any other type for a submodule (`canon_mode` in its `object.h`)
         }
         data = &data[end..];
     }
