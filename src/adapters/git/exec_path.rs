@@ -96,10 +96,12 @@ fn gits_own() -> Result<PathBuf> {
     if let Some(own) = own(&std::env::var_os(ENV).unwrap_or_default()) {
         return Ok(own);
     }
-    let mut git = process::git(["--exec-path"]);
-    let text = process::output(&mut git, b"")?;
-    let path = String::from_utf8_lossy(&text).trim_end_matches('\n').to_owned();
-    Ok(path.into())
+    said_by(&mut process::git(["--exec-path"]))
+}
+
+fn said_by(git: &mut Command) -> Result<PathBuf> {
+    let text = process::output(git, b"")?;
+    Ok(String::from_utf8_lossy(&text).trim_end_matches('\n').into())
 }
 
 /// Returns the folder of git's own programs that `folder` stands in for, where it is one of ours.
@@ -133,11 +135,7 @@ pub fn in_place_of_git(args: impl Iterator<Item = OsString>) -> Result<Option<Co
     let folder = std::env::var_os(ENV).unwrap_or_default();
     let gits = match own(&folder) {
         Some(gits) => gits,
-        None => {
-            let mut git = process::git(["--exec-path"]);
-            let text = process::output(git.env_remove(ENV), b"")?;
-            String::from_utf8_lossy(&text).trim_end_matches('\n').into()
-        }
+        None => said_by(process::git(["--exec-path"]).env_remove(ENV))?,
     };
     let path = std::env::var_os("PATH").unwrap_or_default();
     let others = std::env::split_paths(&path).filter(|dir| own(dir.as_os_str()).is_none());

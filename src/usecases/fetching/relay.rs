@@ -169,7 +169,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         }
         let gave = |seeded: &Seeded| seeded.satisfied || !seeded.from.is_empty();
         if self.required && !seen.seeded.as_ref().is_some_and(gave) {
-            return Err(Error::new(Kind::Channel, "no mirror gives what is wanted, and mirror.required is set").hint(
+            return Err(none_gives().hint(
                 "`git mirror list` tells how the mirrors stand; `git -c mirror.required=false` takes it from canonical",
             ));
         }
@@ -240,7 +240,7 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
             (seeded.satisfied, seeded.from) = (false, Vec::new()); // nothing of it is used
         }
         if self.required {
-            return Err(Error::new(Kind::Channel, "no mirror gives what is wanted, and mirror.required is set"));
+            return Err(none_gives());
         }
         if self.stateless {
             let before = self.server_in.bytes;
@@ -311,6 +311,10 @@ impl<I: Read, S: Read, O: Write> Relay<'_, I, S, O> {
         let first = first.unwrap_or(all);
         Ok(Answer { whole, first, rest: all - first })
     }
+}
+
+fn none_gives() -> Error {
+    Error::new(Kind::Channel, "no mirror gives what is wanted, and mirror.required is set")
 }
 
 #[cfg(test)]

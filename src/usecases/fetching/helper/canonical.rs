@@ -16,15 +16,11 @@ use crate::values::{Error, Kind, Result};
 use crate::wire::Pkt;
 use crate::wire::mirror_command::{Request, from_v0};
 
-/// Opens one more channel to canonical, for objects, where each is a connection that persists.
+/// Opens a channel to canonical over any transport but HTTP, as git would: `program` is what `--upload-pack` names.
 ///
 /// # Errors
 /// Those of the connection.
-pub(super) fn open(remote: Remote, program: Option<&str>) -> Result<Channel> {
-    open_for(remote, program, Service::UploadPack)
-}
-
-fn open_for(remote: Remote, program: Option<&str>, service: Service) -> Result<Channel> {
+pub(super) fn open(remote: Remote, program: Option<&str>, service: Service) -> Result<Channel> {
     let Remote { url, config, family, report, .. } = remote;
     let opening = Opening {
         role: Role::Canonical,
@@ -52,7 +48,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
             }
             return Ok(Some(http.into_channel(service)));
         }
-        let opened = open_for(self.remote(), self.program.as_deref(), service);
+        let opened = open(self.remote(), self.program.as_deref(), service);
         opened.map(Some).inspect_err(|_| self.note_unreached())
     }
 

@@ -121,12 +121,13 @@ pub fn run(
         recorded: false,
     };
     helper.repo.iter().for_each(run::note_place);
-    let code = helper.serve()?;
+    let served = helper.serve();
     if !helper.recorded {
-        let seen = Seen { other: Some(helper.other), ..Seen::default() };
-        helper.record(&seen, code);
+        let other = if served.is_ok() { helper.other } else { "other" };
+        let seen = Seen { other: Some(other), ..Seen::default() };
+        helper.record(&seen, *served.as_ref().unwrap_or(&128));
     }
-    Ok(code)
+    served
 }
 
 impl<O: Write + AsFd> Helper<'_, O> {
@@ -277,7 +278,7 @@ impl<O: Write + AsFd> Helper<'_, O> {
         let program = self.program.as_deref();
         let mut reopened = Vec::new();
         let mut reopen = || {
-            let open = Open::read(canonical::open(remote, program)?, url)?;
+            let open = Open::read(canonical::open(remote, program, Service::UploadPack)?, url)?;
             let Open { mut channel, server, .. } = open;
             let writer: Box<dyn Write + Send> = channel.writer.take().unwrap_or_else(|| Box::new(std::io::sink()));
             reopened.push(channel);

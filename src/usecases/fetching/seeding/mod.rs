@@ -167,14 +167,14 @@ impl Seeder<'_> {
     fn mirrors_for(&self, wanted: &Wanted, lazy: bool) -> Result<Mirrors> {
         let Remote { name, url, config, .. } = self.remote;
         if config.mirrors(name, url.raw()).is_empty() {
-            return Ok(self.passed("no-mirror", "none is known"));
+            return Ok(Mirrors::Passed(Box::new(self.passed("no-mirror", "none is known"))));
         }
         if wanted.scope.filter.is_none() && Repo::is_partial(config) {
-            return Ok(self.passed("no-filter", "what a partial clone has may have holes"));
+            return Ok(Mirrors::Passed(Box::new(self.passed("no-filter", "what a partial clone has may have holes"))));
         }
         if !lazy && wanted.haves.is_empty() && self.repo.has_refs()? {
             // `--refetch` or `fetch.negotiationAlgorithm=noop`.
-            return Ok(self.passed("refetch", "git wants all anew, from canonical"));
+            return Ok(Mirrors::Passed(Box::new(self.passed("refetch", "git wants all anew, from canonical"))));
         }
         let Order { mirrors, others } = self.chooser().order(self.work(wanted));
         if mirrors.is_empty() {
@@ -187,9 +187,9 @@ impl Seeder<'_> {
     }
 
     /// Says that no mirror is asked, and why: to people, and in a word.
-    fn passed(&self, word: &'static str, why: &str) -> Mirrors {
+    fn passed(&self, word: &'static str, why: &str) -> Seeded {
         self.remote.report.event(Event::Detail(format!("mirror: no mirror is asked: {why}")));
-        Mirrors::Passed(Box::new(Seeded { passed: Some(word), ..Seeded::default() }))
+        Seeded { passed: Some(word), ..Seeded::default() }
     }
 
     /// Asks mirrors until nothing is missing, nobody is left, or they have cost enough.

@@ -116,7 +116,7 @@ impl<'a> Gathered<'a> {
         let tags = self.tags();
         let went_on = self.wanted.scope.shallow.iter().filter(|id| self.deepens() && !ends.contains(*id));
         let tips: Vec<ObjectId> = tips.iter().chain(went_on).copied().collect();
-        let interest = ends.iter().chain(tags.iter().map(|(_, target)| target)).chain(&self.own).copied().collect();
+        let interest = ends.iter().chain(tags.iter().map(|(_, target)| target)).copied().collect();
         let file = self.shallow_file();
         let part = Part {
             tips: &tips,
@@ -139,14 +139,7 @@ impl Seeder<'_> {
     /// Seeds a part of a history, or objects that a partial clone lacks.
     pub(super) fn try_seed_part(&self, wanted: &Wanted) -> Result<Seeded> {
         let filter = match wanted.scope.filter.as_deref().map(Filter::parse) {
-            Some(None) => {
-                let word = "filter";
-                let why = "nobody here knows what this filter leaves out";
-                return Ok(match self.passed(word, why) {
-                    Mirrors::Passed(seeded) => *seeded,
-                    Mirrors::Ask(_) => Seeded::default(),
-                });
-            }
+            Some(None) => return Ok(self.passed("filter", "nobody here knows what this filter leaves out")),
             filter => filter.flatten(),
         };
         let lazy = self.is_lazy(wanted);
